@@ -1,0 +1,105 @@
+/**
+ * The media half of the contract between a transcoder and an origin: one `PUT` per part, in order within a rendition,
+ * idempotent, over keep-alive connections.
+ *
+ * `PUT /ingest/v1/{streamId}/{renditionId}/init-{timeline}.mp4` — the init segment, before the first part of a timeline.
+ * `PUT /ingest/v1/{streamId}/{renditionId}/{msn}.{part}.m4s` — one moof+mdat, or no body at all with `part-gap`.
+ *
+ * Answers: 201 stored, 200 the same bytes were stored before, 400 malformed, 401, 404 no such session or rendition,
+ * 409 `fencing_token_stale` or `part_conflict`, 410 `session_ended`, 413, 422 `part_invalid`.
+ */
+export const UPLOAD_HEADERS = {
+  session: 'publish-session',
+  fencingToken: 'publish-fencing-token',
+  timeline: 'publish-timeline',
+  /** Ticks from media time 0 of the timeline to the first sample, in the rendition's timescale. */
+  startTicks: 'part-start',
+  /** Ticks, in the rendition's timescale. */
+  durationTicks: 'part-duration',
+  /** `1` when the first sample is a sync sample. */
+  independent: 'part-independent',
+  /** `1` on the last part of its segment. */
+  last: 'part-last',
+  /** `1` when the part does not exist and its place is to be listed with GAP=YES. */
+  gap: 'part-gap',
+  /** Wall clock, ms since the Unix epoch, at which the last frame of the part reached the ingest. */
+  arrivalUtcMs: 'part-arrival',
+  /** `sha-256=:{base64}:` of the body. @spec RFC 9530 §2 */
+  digest: 'content-digest',
+} as const;
+
+/** Most bytes of one part, and of one init segment. */
+export const PART_BYTES_MAX = 8 * 1024 * 1024;
+export const INIT_BYTES_MAX = 64 * 1024;
+
+/** What the headers of a part upload say. */
+export type PartUpload = {
+  readonly sessionId: string;
+  readonly fencingToken: number;
+  readonly timeline: number;
+  readonly msn: number;
+  readonly part: number;
+  readonly startTicks: number;
+  readonly durationTicks: number;
+  readonly independent: boolean;
+  readonly last: boolean;
+  readonly gap: boolean;
+  readonly arrivalUtcMs: number;
+};
+
+/** A header that is missing or not what it must be. */
+export class UploadHeaderError extends Error {
+  readonly code = 'upload_header_invalid';
+  override readonly name = 'UploadHeaderError';
+}
+
+/** The headers of an upload, ready to be sent. */
+export function toUploadHeaders(upload: Omit<PartUpload, 'msn' | 'part'>): Record<string, string> {
+  return {
+    [UPLOAD_HEADERS.session]: upload.sessionId,
+    [UPLOAD_HEADERS.fencingToken]: String(upload.fencingToken),
+    [UPLOAD_HEADERS.timeline]: String(upload.timeline),
+    [UPLOAD_HEADERS.startTicks]: String(upload.startTicks),
+    [UPLOAD_HEADERS.durationTicks]: String(upload.durationTicks),
+    [UPLOAD_HEADERS.independent]: upload.independent ? '1' : '0',
+    [UPLOAD_HEADERS.last]: upload.last ? '1' : '0',
+    [UPLOAD_HEADERS.gap]: upload.gap ? '1' : '0',
+    [UPLOAD_HEADERS.arrivalUtcMs]: String(upload.arrivalUtcMs),
+  };
+}
+
+/**
+ * Reads the headers of a part upload.
+ *
+ * @param header looks a header up by its lower-case name
+ * @throws {UploadHeaderError} naming the header and what was expected
+ */
+export function fromUploadHeaders(
+  header: (name: string) => string | undefined,
+): Omit<PartUpload, 'msn' | 'part'> {
+  const integer = (name: string): number => {
+    const value = header(name);
+    if (value === undefined || !/^\d{1,15}$/.test(value))
+      throw new UploadHeaderError(`${name}: expected a whole number of at most 15 digits`);
+    return Number(value);
+  };
+  const flag = (name: string): boolean => {
+    const value = header(name);
+    if (value !== '0' && value !== '1') throw new UploadHeaderError(`${name}: expected 0 or 1`);
+    return value === '1';
+  };
+  const sessionId = header(UPLOAD_HEADERS.session);
+  if (sessionId === undefined || !/^[0-9a-f-]{36}$/.test(sessionId))
+    throw new UploadHeaderError(`${UPLOAD_HEADERS.session}: expected a publish session id`);
+  return {
+    sessionId,
+    fencingToken: integer(UPLOAD_HEADERS.fencingToken),
+    timeline: integer(UPLOAD_HEADERS.timeline),
+    startTicks: integer(UPLOAD_HEADERS.startTicks),
+    durationTicks: integer(UPLOAD_HEADERS.durationTicks),
+    independent: flag(UPLOAD_HEADERS.independent),
+    last: flag(UPLOAD_HEADERS.last),
+    gap: flag(UPLOAD_HEADERS.gap),
+    arrivalUtcMs: integer(UPLOAD_HEADERS.arrivalUtcMs),
+  };
+}

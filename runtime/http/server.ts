@@ -1,0 +1,100 @@
+import { createServer as createHttp1Server, type Server, type ServerOptions } from 'node:http';
+import { createSecureServer, type Http2SecureServer } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+
+/** What a service listens with. */
+export type HttpListenOptions = {
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly host: string;
+  /** PEM texts; with them the server speaks HTTP/2 and HTTP/1.1 over TLS, without them HTTP/1.1. */
+  readonly tls?: { readonly key: string; readonly cert: string };
+  /** Longest a connection may stay idle between requests; keep it above the longest hold of a blocking reload. */
+  readonly keepAliveTimeoutMs?: number;
+  /** Connections in all; one more is closed at once. */
+  readonly connectionsMax?: number;
+};
+
+/** A listening server. */
+export type RunningHttpServer = {
+  /** `http://host:port` or `https://host:port` as a client on this machine reaches it. */
+  readonly url: string;
+  readonly port: number;
+  readonly server: Server | Http2SecureServer;
+  /** Stops accepting, lets answers under way finish for `graceMs`, then closes what is left. */
+  close(graceMs?: number): Promise<void>;
+};
+
+/** Fetch-style handler: a Hono app's `fetch`. */
+export type FetchHandler = Parameters<typeof getRequestListener>[0];
+
+/** A port that is taken, or an address that is not ours. */
+export class ListenError extends Error {
+  readonly code = 'listen_failed';
+  override readonly name = 'ListenError';
+}
+
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+const HEADER_COUNT_MAX = 64;
+const HEADER_BYTES_MAX = 16 * 1024;
+
+/**
+ * Serves a fetch handler on a real socket with deadlines that Node's defaults lack.
+ *
+ * @throws {ListenError} when the port is taken; the message says what to do
+ */
+export async function listen(fetch: FetchHandler, options: HttpListenOptions): Promise<RunningHttpServer> {
+  const respond = getRequestListener(fetch, { overrideGlobalObjects: false });
+  const listener = (...args: Parameters<typeof respond>): void => void respond(...args);
+  const limits: ServerOptions = {
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionsCheckingInterval: 2_000,
+    keepAliveTimeout: options.keepAliveTimeoutMs ?? 75_000,
+    maxHeaderSize: HEADER_BYTES_MAX,
+    noDelay: true,
+  };
+  const server =
+    options.tls === undefined
+      ? createHttp1Server(limits, listener)
+      : createSecureServer({ ...limits, ...options.tls, allowHTTP1: true }, listener);
+  if ('maxHeadersCount' in server) server.maxHeadersCount = HEADER_COUNT_MAX;
+  server.maxConnections = options.connectionsMax ?? 19_000;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(toListenError(error, options)));
+    server.listen({ port: options.port, host: options.host, backlog: 4096 }, resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  const shownHost = options.host === '0.0.0.0' || options.host === '::' ? '127.0.0.1' : options.host;
+  return {
+    url: `${options.tls === undefined ? 'http' : 'https'}://${shownHost}:${port}`,
+    port,
+    server,
+    close: (graceMs = 2_000) => closeServer(server, graceMs),
+  };
+}
+
+function toListenError(error: NodeJS.ErrnoException, options: HttpListenOptions): ListenError {
+  const where = `${options.host}:${options.port}`;
+  if (error.code === 'EADDRINUSE')
+    return new ListenError(
+      `${where} is taken by another program; stop it or choose another port (0 takes any free one)`,
+    );
+  return new ListenError(`cannot listen on ${where}: ${error.message}`, { cause: error });
+}
+
+function closeServer(server: Server | Http2SecureServer, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const force = setTimeout(() => {
+      if ('closeAllConnections' in server) server.closeAllConnections();
+      resolve();
+    }, graceMs);
+    server.close(() => {
+      clearTimeout(force);
+      resolve();
+    });
+    if ('closeIdleConnections' in server) server.closeIdleConnections();
+  });
+}
