@@ -1,33 +1,46 @@
-/**
- * What the health side of steering tells the answering side about a CDN. One value per CDN, refined per stream where a
- * stream fares differently (its playlist is frozen on this CDN, say, while the others move on).
- */
+/** Where a CDN stands. `unknown`: not probed yet, or nothing is live to probe with; it is trusted until proven bad. */
+export type CdnState = 'healthy' | 'suspect' | 'ejected' | 'ramping' | 'unknown';
+
+/** What is believed of one CDN at one moment. A snapshot: never changes after it was handed out. */
 export type CdnHealth = {
-  /** The pathway id of the CDN. */
   readonly cdn: string;
-  /** 0 = dead … 1 = healthy. Everything is in it: probes, ramp after recovery, quality of experience. */
+  /** 0 = dead … 1 = healthy; multiplies the weight that ops gave the CDN. Ramp and viewers' experience are in it. */
   readonly factor: number;
-  /**
-   * `unknown`: not measured yet, or the node that asks has no probes; the factor is then 1. `ejected`: left out of the
-   * answers. `suspect` and `ramping` keep the event open, so that players ask again soon.
-   */
-  readonly state: 'healthy' | 'suspect' | 'ejected' | 'ramping' | 'unknown';
-  /** The parts the factor is made of, each 0…1, by name, for the console and the log. */
+  readonly state: CdnState;
+  /** Score 0…1 of each thing measured, by its name; the worst one makes the score. */
   readonly components: Readonly<Record<string, number>>;
-  /** In words for a person, worst first. */
+  /** Stable words for what is wrong, worst first; empty while all is well. */
   readonly reasons: readonly string[];
-  /** Wall clock of the last change of `state`, ms since the Unix epoch. */
+  /** Wall clock, ms since the Unix epoch, since when `state` holds. */
   readonly sinceMs: number;
-  /** Grows with every change of this value. */
+  /** Generation of the view in which this CDN changed last. */
   readonly generation: number;
 };
 
-/** A node's own picture of the health of all CDNs. Reading never waits. */
+/** The health of all CDNs, as the steering answers, the API and the edge snapshot read it. Reading is a map look-up. */
 export type HealthView = {
-  /** The health of a CDN, or of one stream on it; a CDN never heard of is `unknown` with factor 1. */
+  /**
+   * Health of a CDN; of one stream on it when that stream was found to fare worse there than the CDN as a whole.
+   * A CDN that was never probed is `unknown` with factor 1.
+   */
   get(cdn: string, streamId?: string): CdnHealth;
-  /** Grows whenever any answer of {@link HealthView.get} may have changed. */
+  /** Grows by one whenever the factor or the state of anything changes. */
   readonly generation: number;
-  /** Calls `listener` after each change; the returned function ends that. */
+  /** Calls `listener` after every change; returns the function that ends it. */
   onChange(listener: () => void): () => void;
+};
+
+/** One point of a CDN's chart. */
+export type HealthSample = {
+  /** Wall clock, ms since the Unix epoch. */
+  readonly atMs: number;
+  readonly factor: number;
+  readonly state: CdnState;
+  readonly components: Readonly<Record<string, number>>;
+};
+
+/** What was, for charts. */
+export type HealthHistory = {
+  /** At most the last 15 minutes, oldest first, bounded in number. */
+  history(cdn: string): readonly HealthSample[];
 };
