@@ -64,11 +64,20 @@ export function placementKey(key: string, salt = ''): Hash64 {
   return combineHash64(hash64(key), hash64(salt));
 }
 
+/**
+ * The score of a node for a key; the highest is first. The score of weight 0 is 0.
+ *
+ * @param weight finite and not negative
+ */
+export function rendezvousScore(key: Hash64, node: Hash64, weight: number): number {
+  return weight / -Math.log(unitInterval(combineHash64(key, node)));
+}
+
 /** {@link rank} for a key and nodes that have been hashed before. */
 export function rankPrepared<Node extends WeightedNode>(key: Hash64, nodes: PlacementNodes<Node>): Node[] {
   const scored = nodes.map(({ node, hash }) => {
-    const exponential = -Math.log(unitInterval(combineHash64(key, hash)));
-    return { node, drained: node.weight === 0, score: (node.weight === 0 ? 1 : node.weight) / exponential };
+    const drained = node.weight === 0;
+    return { node, drained, score: rendezvousScore(key, hash, drained ? 1 : node.weight) };
   });
   scored.sort(
     (a, b) => Number(a.drained) - Number(b.drained) || b.score - a.score || (a.node.id < b.node.id ? -1 : 1),
@@ -82,13 +91,13 @@ export function firstPrepared<Node extends WeightedNode>(
   nodes: PlacementNodes<Node>,
 ): Node | undefined {
   let best: Node | undefined;
-  let bestScore = -1;
+  let bestScore = 0;
   for (const { node, hash } of nodes) {
-    const score = node.weight / -Math.log(unitInterval(combineHash64(key, hash)));
+    const score = rendezvousScore(key, hash, node.weight);
     if (score > bestScore || (score === bestScore && best !== undefined && node.id < best.id)) {
       best = node;
       bestScore = score;
     }
   }
-  return bestScore > 0 ? best : rankPrepared(key, nodes)[0];
+  return best ?? rankPrepared(key, nodes)[0];
 }
