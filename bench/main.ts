@@ -1,0 +1,23 @@
+/** `npm run bench -- <what> [options]`: the measurements of the system, each a module with a `run(args)`. */
+type Bench = {
+  readonly summary: string;
+  readonly load: () => Promise<{ run(args: string[]): Promise<void> }>;
+};
+
+const benches: Readonly<Record<string, Bench>> = {
+  latency: {
+    summary: 'glass to screen, ingest to origin, start-up, stalls and CPU per stage',
+    load: () => import('#bench/latency/latency.ts'),
+  },
+};
+
+const [name = '', ...args] = process.argv.slice(2);
+const bench = Object.hasOwn(benches, name) ? benches[name] : undefined;
+if (bench === undefined) {
+  const list = Object.entries(benches).map(([known, { summary }]) => `  ${known.padEnd(12)}${summary}`);
+  process.stderr.write(`usage: npm run bench -- <what> [options]\n${list.join('\n')}\n`);
+  process.exitCode = 2;
+} else {
+  const loaded = await bench.load();
+  await loaded.run(args);
+}
