@@ -51,9 +51,9 @@ export class Controls {
     const stoppedByViewer = phase === 'paused' || phase === 'blocked';
     const playable = phase !== 'idle' && phase !== 'failed' && phase !== 'recording';
     this.#stage.dataset['phase'] = phase;
-    this.#stage.toggleAttribute('data-paused', stoppedByViewer || phase === 'ended');
+    this.#stage.toggleAttribute('data-paused', stoppedByViewer || phase === 'ended' || !playable);
     this.#stage.toggleAttribute('data-muted', this.#video.muted);
-    label(this.#play, stoppedByViewer ? 'Play' : 'Pause', 'Space');
+    label(this.#play, stoppedByViewer || !playable ? 'Play' : 'Pause', 'Space');
     this.#play.disabled = !playable;
     label(this.#mute, this.#video.muted ? 'Turn the sound on' : 'Turn the sound off', 'M');
     this.#mute.setAttribute('aria-pressed', String(this.#video.muted));
@@ -67,7 +67,8 @@ export class Controls {
   }
 
   #updateLive(): void {
-    const { latencyS, atLiveEdge } = this.#playback;
+    const { atLiveEdge } = this.#playback;
+    const { latencyS } = this.#playback.figures;
     this.#live.disabled = latencyS === undefined || atLiveEdge;
     this.#live.toggleAttribute('data-at-edge', atLiveEdge);
     const behind = latencyS !== undefined && !atLiveEdge ? `Live −${Math.round(latencyS)} s` : 'Live';
@@ -76,9 +77,9 @@ export class Controls {
   }
 
   #updateQuality(): void {
-    const { levels, level, chosenLevel } = this.#playback;
+    const { levels, level, chosenLevel } = this.#playback.figures;
     const automatic =
-      chosenLevel === -1 && level !== undefined ? `Auto (${rungName(level.width, level.height)})` : 'Auto';
+      chosenLevel === -1 && level !== undefined ? `Auto ${rungName(level.width, level.height)}` : 'Auto';
     const key = `${levels.map((l) => `${l.width}x${l.height}@${l.bitrateBps}`).join()}|${automatic}|${chosenLevel}`;
     if (key === this.#qualityKey) return;
     this.#qualityKey = key;

@@ -34,6 +34,7 @@ function start(): void {
     const name = stream?.name ?? id ?? 'Live';
     setText(heading, name);
     setText(state, id === undefined ? '' : stateText(stream?.state));
+    state.dataset['state'] = stream?.state ?? 'offline';
     setText(connection, directory.reachable === false ? 'Server not reachable, trying again…' : '');
     const title = id === undefined ? 'Live' : `${name} · Live`;
     if (document.title !== title) document.title = title;

@@ -1,8 +1,12 @@
-import Hls, { type ErrorData, type HlsConfig, type Level } from 'hls.js';
+import Hls, { type ErrorData, type HlsConfig } from 'hls.js';
 import { LiveEdgeControl, type LiveEdgeDecision } from '../live-edge-control.ts';
 import { initialBandwidthBps, rememberBandwidth } from './bandwidth-memory.ts';
+import { endsInGap, entryBehindGapS, holdBackS, liveEdgeS } from './live-edge.ts';
 import { LOW_LATENCY_LOAD_POLICIES } from './load-policy.ts';
+import { bufferedEndS, nextRangeS } from './media-buffer.ts';
 import { classifyFailure, type PlaybackFailure } from './playback-failure.ts';
+import { PlaybackFigures } from './playback-figures.ts';
+import { resumePauseMs } from './retry-pause.ts';
 import { StallMeter } from './stall-meter.ts';
 
 /**
@@ -18,15 +22,6 @@ import { StallMeter } from './stall-meter.ts';
 export type PlaybackPhase =
   'idle' | 'loading' | 'playing' | 'paused' | 'blocked' | 'recording' | 'ended' | 'failed';
 
-/** A rung of the ladder. */
-export type PlaybackLevel = {
-  readonly index: number;
-  readonly width: number;
-  readonly height: number;
-  readonly frameRate: number;
-  readonly bitrateBps: number;
-};
-
 /** Who keeps the distance to the live edge: our own control, or hls.js with speeds up to 1.5, to compare with. */
 export type LiveEdgeMode = 'own' | 'hls.js';
 
@@ -35,13 +30,16 @@ const TICK_MS = 100;
 const BACK_BUFFER_S = 60;
 const AT_EDGE_SLACK_S = 1.5;
 const HOLE_WAIT_MS = 300;
-const HOLE_MIN_AHEAD_S = 0.15;
+/** After this long a standstill the player looks for media behind a gap of the broadcast, and so often again. */
+const GAP_WAIT_MS = 800;
+const GAP_SEEK_PAUSE_MS = 1_500;
 /** A standstill this long is an interruption of the broadcast or the network: the live edge is approached anew. */
 const INTERRUPTION_MS = 2_500;
 const MEDIA_RECOVERY_PAUSE_MS = 10_000;
 
-/** Plays one stream in a video element and measures it. Errors end in phase `failed`; the owner decides when to load again. */
+/** Plays one stream in a video element. Errors end in phase `failed`; the owner decides when to load again. */
 export class Playback {
+  readonly figures: PlaybackFigures;
   readonly #video: HTMLVideoElement;
   readonly #onChange: () => void;
   readonly #mode: LiveEdgeMode;
@@ -50,20 +48,26 @@ export class Playback {
   #hls: Hls | undefined;
   #phase: PlaybackPhase = 'idle';
   #failure: PlaybackFailure | undefined;
+  #trouble: PlaybackFailure | undefined;
   #following = true;
   #watchRecording = false;
   #decision: LiveEdgeDecision | undefined;
   #loadedMs = 0;
   #startUpMs: number | undefined;
   #firstPictureMs: number | undefined;
-  #mediaRecoveredMs = Number.NEGATIVE_INFINITY;
   #interrupted = false;
+  #gapSoughtMs = Number.NEGATIVE_INFINITY;
+  #mediaRecoveredMs = Number.NEGATIVE_INFINITY;
+  #resumes = 0;
+  #resumeTimer: number | undefined;
   #errors = new Map<string, number>();
 
+  /** @param onChange called when the phase or the choice of rungs may have changed */
   constructor(video: HTMLVideoElement, mode: LiveEdgeMode, onChange: () => void) {
     this.#video = video;
     this.#mode = mode;
     this.#onChange = onChange;
+    this.figures = new PlaybackFigures(video, () => this.#hls);
     window.setInterval(() => this.#tick(), TICK_MS);
     for (const event of ['waiting', 'playing', 'seeked', 'pause', 'play'] as const)
       video.addEventListener(event, () => this.#tick());
@@ -72,40 +76,24 @@ export class Playback {
     video.addEventListener('pause', () => this.#onPause());
   }
 
-  /** Begins to play a multivariant playlist; what was played before ends, its stall count goes on. */
-  load(url: string): void {
+  /**
+   * Begins to play a multivariant playlist; what was played before ends, its counts go on.
+   *
+   * @param what a playlist that has ended is played from its start as a `recording`, else only offered by phase `recording`
+   */
+  load(url: string, what: 'live' | 'recording' = 'live'): void {
     this.#teardown();
     this.#failure = undefined;
-    this.#following = true;
+    this.#watchRecording = what === 'recording';
+    this.#following = what === 'live';
     this.#control.restart();
     this.#decision = undefined;
     this.#startUpMs = undefined;
     this.#loadedMs = performance.now();
     this.#become('loading');
     this.#watchFirstFrame();
-    if (!Hls.isSupported()) {
-      this.#loadNatively(url);
-      return;
-    }
-    const hls = new Hls(this.#config());
-    this.#hls = hls;
-    hls.on(Hls.Events.MANIFEST_PARSED, () => this.#onChange());
-    hls.on(Hls.Events.LEVEL_SWITCHED, () => this.#onChange());
-    hls.on(Hls.Events.BUFFER_APPENDED, () => this.#tick());
-    hls.on(Hls.Events.LEVEL_LOADED, (_event, { details }) => {
-      if (!details.live && !this.#watchRecording && this.#phase === 'loading') this.#offerRecording();
-    });
-    hls.on(Hls.Events.ERROR, (_event, error) => this.#onError(error));
-    hls.loadSource(url);
-    hls.attachMedia(this.#video);
-    this.#start();
-  }
-
-  /** Like {@link load}, but plays a playlist that has ended from its start. */
-  loadRecording(url: string): void {
-    this.#watchRecording = true;
-    this.load(url);
-    this.#following = false;
+    if (Hls.isSupported()) this.#loadByHls(url);
+    else this.#loadNatively(url);
   }
 
   /** Stops and forgets the stream and its counts. */
@@ -113,7 +101,6 @@ export class Playback {
     this.#teardown();
     this.#stalls = new StallMeter();
     this.#errors = new Map();
-    this.#watchRecording = false;
     this.#become('idle');
   }
 
@@ -134,24 +121,22 @@ export class Playback {
     this.#following = true;
     this.#control.restart();
     this.#stalls.settle(performance.now());
-    this.#video.currentTime = details.edge + details.age - holdBackS(details);
+    this.#video.currentTime = liveEdgeS(details) - holdBackS(details);
     this.#start();
   }
 
   /** Moves by some seconds within what can be played; away from the edge, the distance stays as the viewer chose it. */
   seekBy(seconds: number): void {
-    const { seekable } = this.#video;
+    const { seekable, currentTime } = this.#video;
     if (seekable.length === 0) return;
-    const wanted = this.#video.currentTime + seconds;
+    const wantedS = currentTime + seconds;
     const details = this.#hls?.latestLevelDetails;
-    if (details?.live === true && wanted > details.edge + details.age - holdBackS(details)) {
+    if (details?.live === true && wantedS > liveEdgeS(details) - holdBackS(details)) {
       this.goLive();
       return;
     }
-    this.#following = false;
-    this.#video.playbackRate = 1;
-    this.#stalls.settle(performance.now());
-    this.#video.currentTime = Math.max(seekable.start(0), wanted);
+    this.#leaveEdge();
+    this.#video.currentTime = Math.min(Math.max(seekable.start(0), wantedS), seekable.end(0));
   }
 
   /** Chooses a rung by its index, -1 lets the player choose. What is buffered is played out first. */
@@ -165,42 +150,29 @@ export class Playback {
     return this.#phase;
   }
 
+  /** Why the phase is `failed`. */
   get failure(): PlaybackFailure | undefined {
     return this.#failure;
   }
 
-  /** For how long the picture has been standing still against the viewer's will, in ms. */
-  get stalledMs(): number {
-    return this.#stalls.currentMs;
+  /** What keeps media from coming while playback goes on with what it has, or stands still. */
+  get trouble(): PlaybackFailure | undefined {
+    return this.#trouble;
   }
 
-  get stalls(): number {
-    return this.#stalls.count;
+  /** Times the picture stood still against the viewer's will, and for how long: now, and in all. */
+  get stalls(): { readonly count: number; readonly currentMs: number; readonly totalMs: number } {
+    return this.#stalls;
   }
 
-  get stalledTotalMs(): number {
-    return this.#stalls.totalMs;
-  }
-
-  /** Seconds from the estimated live edge of the playlist to the picture on screen. */
-  get latencyS(): number | undefined {
+  /** The newest parts are gaps: the broadcaster sends nothing. */
+  get broadcastGap(): boolean {
     const details = this.#hls?.latestLevelDetails;
-    if (details?.live !== true || this.#startUpMs === undefined) return undefined;
-    return details.edge + details.age - this.#video.currentTime;
-  }
-
-  /** Seconds from the picture's PROGRAM-DATE-TIME to this machine's clock; as right as that clock. */
-  get wallClockLatencyS(): number | undefined {
-    const date = this.#hls?.playingDate;
-    return date === undefined || date === null ? undefined : (Date.now() - date.getTime()) / 1_000;
+    return details !== undefined && details !== null && endsInGap(details);
   }
 
   get targetLatencyS(): number | undefined {
     return this.#mode === 'hls.js' ? (this.#hls?.targetLatency ?? undefined) : this.#decision?.targetLatencyS;
-  }
-
-  get playbackRate(): number {
-    return this.#video.playbackRate;
   }
 
   /** Whether the player keeps up with the live edge, rather than play at a distance the viewer chose. */
@@ -209,45 +181,9 @@ export class Playback {
   }
 
   get atLiveEdge(): boolean {
-    const latencyS = this.latencyS;
+    const { latencyS } = this.figures;
     if (latencyS === undefined || !this.#following || this.#video.paused) return false;
     return latencyS < (this.targetLatencyS ?? latencyS) + AT_EDGE_SLACK_S;
-  }
-
-  get bufferS(): number {
-    return bufferedEndS(this.#video) - this.#video.currentTime;
-  }
-
-  get levels(): readonly PlaybackLevel[] {
-    return (this.#hls?.levels ?? []).map(describeLevel);
-  }
-
-  /** The rung on screen. */
-  get level(): PlaybackLevel | undefined {
-    const index = this.#hls?.currentLevel ?? -1;
-    const level = this.#hls?.levels[index];
-    return level === undefined ? undefined : describeLevel(level, index);
-  }
-
-  /** Index of the rung the viewer chose, -1 for automatic. */
-  get chosenLevel(): number {
-    return this.#hls === undefined || this.#hls.autoLevelEnabled ? -1 : this.#hls.manualLevel;
-  }
-
-  get bandwidthBps(): number | undefined {
-    return this.#hls?.bandwidthEstimate;
-  }
-
-  /** PATHWAY-ID that media comes from, when the stream is steered. */
-  get pathway(): string | undefined {
-    const hls = this.#hls;
-    const level = hls?.levels[hls.currentLevel];
-    return level?.attrs['PATHWAY-ID'];
-  }
-
-  get frames(): { readonly shown: number; readonly dropped: number } {
-    const quality = this.#video.getVideoPlaybackQuality();
-    return { shown: quality.totalVideoFrames, dropped: quality.droppedVideoFrames };
   }
 
   /** From {@link load} to the first picture, in ms. */
@@ -260,16 +196,28 @@ export class Playback {
     return this.#firstPictureMs;
   }
 
-  /** The newest parts are gaps: the broadcaster sends nothing. */
-  get broadcastGap(): boolean {
-    const details = this.#hls?.latestLevelDetails;
-    const newest = details?.partList?.at(-1) ?? details?.fragments.at(-1);
-    return newest?.gap === true;
-  }
-
   /** How often each error of hls.js has come, fatal or not, since the stream was chosen. */
   get errorCounts(): Readonly<Record<string, number>> {
     return Object.fromEntries(this.#errors);
+  }
+
+  #loadByHls(url: string): void {
+    const hls = new Hls(this.#config());
+    this.#hls = hls;
+    hls.on(Hls.Events.MANIFEST_PARSED, () => this.#onChange());
+    hls.on(Hls.Events.LEVEL_SWITCHED, () => this.#onChange());
+    hls.on(Hls.Events.BUFFER_APPENDED, () => this.#tick());
+    hls.on(Hls.Events.LEVEL_LOADED, (_event, { details }) => {
+      if (!details.live && !this.#watchRecording && this.#phase === 'loading') this.#offerRecording();
+    });
+    hls.on(Hls.Events.LEVEL_UPDATED, () => {
+      this.#resumes = 0;
+      this.#trouble = undefined;
+    });
+    hls.on(Hls.Events.ERROR, (_event, error) => this.#onError(error));
+    hls.loadSource(url);
+    hls.attachMedia(this.#video);
+    this.#start();
   }
 
   #config(): Partial<HlsConfig> {
@@ -286,16 +234,6 @@ export class Playback {
     };
   }
 
-  #start(): void {
-    this.#video.play().then(
-      () => undefined,
-      (error: unknown) => {
-        if (error instanceof DOMException && error.name === 'NotAllowedError') this.#become('blocked');
-        // AbortError: another load() came first, which starts playback itself.
-      },
-    );
-  }
-
   #loadNatively(url: string): void {
     if (this.#video.canPlayType('application/vnd.apple.mpegurl') === '') {
       this.#fail('unsupported');
@@ -304,6 +242,16 @@ export class Playback {
     this.#video.src = url;
     this.#video.addEventListener('error', () => this.#fail('media'), { once: true });
     this.#start();
+  }
+
+  #start(): void {
+    this.#video.play().then(
+      () => undefined,
+      (error: unknown) => {
+        // Anything else is an AbortError: another load() came first, which starts playback itself.
+        if (error instanceof DOMException && error.name === 'NotAllowedError') this.#become('blocked');
+      },
+    );
   }
 
   #offerRecording(): void {
@@ -329,10 +277,14 @@ export class Playback {
 
   #onPause(): void {
     if (this.#phase !== 'playing' || this.#video.ended) return;
+    this.#leaveEdge();
+    this.#become('paused');
+  }
+
+  #leaveEdge(): void {
     this.#following = false;
     this.#video.playbackRate = 1;
     this.#stalls.settle(performance.now());
-    this.#become('paused');
   }
 
   #onError(error: ErrorData): void {
@@ -340,14 +292,29 @@ export class Playback {
     if (!error.fatal) return;
     console.warn('playback:', error.type, error.details, error.response?.code ?? '', error.error.message);
     const failure = classifyFailure(error);
-    const nowMs = performance.now();
-    if (failure === 'media' && nowMs - this.#mediaRecoveredMs > MEDIA_RECOVERY_PAUSE_MS) {
-      this.#mediaRecoveredMs = nowMs;
-      this.#hls?.recoverMediaError();
-      this.#start();
-      return;
-    }
+    if (failure === 'media' ? this.#recoverMedia() : this.#resume(failure)) return;
     this.#fail(failure);
+  }
+
+  #recoverMedia(): boolean {
+    const nowMs = performance.now();
+    if (this.#hls === undefined || nowMs - this.#mediaRecoveredMs < MEDIA_RECOVERY_PAUSE_MS) return false;
+    this.#mediaRecoveredMs = nowMs;
+    this.#hls.recoverMediaError();
+    this.#start();
+    return true;
+  }
+
+  /** Tries to go on loading without giving up the picture; false when that has been tried often enough. */
+  #resume(failure: PlaybackFailure): boolean {
+    const hls = this.#hls;
+    const pauseMs = resumePauseMs(failure, this.#resumes);
+    if (hls === undefined || this.#startUpMs === undefined || pauseMs === undefined) return false;
+    this.#resumes++;
+    this.#trouble = failure;
+    window.clearTimeout(this.#resumeTimer);
+    this.#resumeTimer = window.setTimeout(() => hls.startLoad(), pauseMs);
+    return true;
   }
 
   #fail(failure: PlaybackFailure): void {
@@ -359,6 +326,10 @@ export class Playback {
   #teardown(): void {
     const hls = this.#hls;
     this.#hls = undefined;
+    window.clearTimeout(this.#resumeTimer);
+    this.#resumes = 0;
+    this.#trouble = undefined;
+    this.#interrupted = false;
     if (hls !== undefined) {
       rememberBandwidth(hls.bandwidthEstimate);
       hls.destroy();
@@ -386,13 +357,28 @@ export class Playback {
       ready: video.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA,
       currentTimeS: video.currentTime,
     });
-    if (stalled && this.#stalls.currentMs > HOLE_WAIT_MS) this.#jumpHole();
-    if (this.#stalls.currentMs > INTERRUPTION_MS) this.#interrupted = true;
-    if (this.#interrupted && !stalled) {
+    if (stalled) this.#leaveStandstill(hls, nowMs);
+    else if (this.#interrupted) {
       this.#interrupted = false;
       if (this.#following) this.#control.restart();
     }
     if (this.#mode === 'own' && this.#following && wanted) this.#follow(hls, nowMs, stalled);
+  }
+
+  #leaveStandstill(hls: Hls, nowMs: number): void {
+    const stalledMs = this.#stalls.currentMs;
+    if (stalledMs > INTERRUPTION_MS) this.#interrupted = true;
+    const rangeS = stalledMs > HOLE_WAIT_MS ? nextRangeS(this.#video) : undefined;
+    if (rangeS !== undefined) {
+      this.#video.currentTime = rangeS;
+      return;
+    }
+    if (!this.#following || stalledMs < GAP_WAIT_MS || nowMs - this.#gapSoughtMs < GAP_SEEK_PAUSE_MS) return;
+    const details = hls.latestLevelDetails;
+    const entryS = details === null ? undefined : entryBehindGapS(details, this.#video.currentTime);
+    if (entryS === undefined) return;
+    this.#gapSoughtMs = nowMs;
+    this.#video.currentTime = entryS;
   }
 
   #follow(hls: Hls, nowMs: number, stalled: boolean): void {
@@ -405,49 +391,14 @@ export class Playback {
       nowMs,
       currentTimeS: this.#video.currentTime,
       bufferedEndS: bufferedEndS(this.#video),
-      edgeS: details.edge + details.age,
+      edgeS: liveEdgeS(details),
       partTargetS: details.partTarget || details.targetduration,
       partHoldBackS: holdBackS(details),
-      // Nobody comes closer to a broadcaster that is away by keeping a greater distance.
-      stalled: stalled && !this.broadcastGap,
+      // Keeping a greater distance brings no broadcaster back.
+      stalled: stalled && !endsInGap(details),
     });
     this.#decision = decision;
     if (decision.seekToS !== undefined) this.#video.currentTime = decision.seekToS;
     if (this.#video.playbackRate !== decision.playbackRate) this.#video.playbackRate = decision.playbackRate;
   }
-
-  /** Goes on behind a hole in the buffer, such as parts that were gaps leave. */
-  #jumpHole(): void {
-    const { buffered, currentTime } = this.#video;
-    for (let index = 0; index < buffered.length; index++) {
-      const startS = buffered.start(index);
-      if (startS <= currentTime || buffered.end(index) - startS < HOLE_MIN_AHEAD_S) continue;
-      this.#video.currentTime = startS + 0.01;
-      return;
-    }
-  }
-}
-
-function describeLevel(level: Level, index: number): PlaybackLevel {
-  return {
-    index,
-    width: level.width,
-    height: level.height,
-    frameRate: level.frameRate,
-    bitrateBps: level.bitrate,
-  };
-}
-
-function holdBackS(details: { partHoldBack: number; holdBack: number; targetduration: number }): number {
-  return details.partHoldBack || details.holdBack || 3 * details.targetduration;
-}
-
-/** End of the buffered range under the playhead; the playhead itself when there is none. */
-function bufferedEndS(video: HTMLVideoElement): number {
-  const { buffered, currentTime } = video;
-  for (let index = 0; index < buffered.length; index++) {
-    if (buffered.start(index) <= currentTime + 0.1 && currentTime <= buffered.end(index))
-      return buffered.end(index);
-  }
-  return currentTime;
 }

@@ -75,34 +75,34 @@ export function publishState(
       return page.message()?.title ?? null;
     },
     get latencyS() {
-      return playback.latencyS ?? null;
+      return playback.figures.latencyS ?? null;
     },
     get wallClockLatencyS() {
-      return playback.wallClockLatencyS ?? null;
+      return playback.figures.wallClockLatencyS ?? null;
     },
     get targetLatencyS() {
       return playback.targetLatencyS ?? null;
     },
     get playbackRate() {
-      return playback.playbackRate;
+      return playback.figures.playbackRate;
     },
     get following() {
       return playback.following;
     },
     get bufferS() {
-      return playback.bufferS;
+      return playback.figures.bufferS;
     },
     get stalls() {
-      return playback.stalls;
+      return playback.stalls.count;
     },
     get stalledMs() {
-      return playback.stalledTotalMs;
+      return playback.stalls.totalMs;
     },
     get shownFrames() {
-      return playback.frames.shown;
+      return playback.figures.frames.shown;
     },
     get droppedFrames() {
-      return playback.frames.dropped;
+      return playback.figures.frames.dropped;
     },
     get firstPictureMs() {
       return playback.firstPictureMs ?? null;
@@ -111,19 +111,19 @@ export function publishState(
       return playback.startUpMs ?? null;
     },
     get level() {
-      return playback.level ?? null;
+      return playback.figures.level ?? null;
     },
     get levels() {
-      return playback.levels;
+      return playback.figures.levels;
     },
     get chosenLevel() {
-      return playback.chosenLevel;
+      return playback.figures.chosenLevel;
     },
     get bandwidthBps() {
-      return playback.bandwidthBps ?? null;
+      return playback.figures.bandwidthBps ?? null;
     },
     get pathway() {
-      return playback.pathway ?? null;
+      return playback.figures.pathway ?? null;
     },
     get errors() {
       return playback.errorCounts;

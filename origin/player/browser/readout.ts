@@ -1,8 +1,6 @@
 import { element, setText } from './page-elements.ts';
 import type { Playback } from './playback.ts';
-
-/** How far a wall-clock latency may lie from the playlist's before this machine's clock is taken to be wrong. */
-const CLOCK_BELIEVED_S = 3;
+import { shownLatencyS } from './shown-latency.ts';
 
 /** The figures below the picture. */
 export class Readout {
@@ -20,32 +18,18 @@ export class Readout {
 
   update(): void {
     const playback = this.#playback;
-    const { level, frames } = playback;
+    const { level, frames } = playback.figures;
     const running = playback.phase === 'playing' || playback.phase === 'paused';
-    setText(this.#latency, running ? seconds(shownLatencyS(playback)) : '–');
+    setText(this.#latency, running ? seconds(shownLatencyS(playback.figures)) : '–');
     setText(
       this.#picture,
       running && level !== undefined ? pictureText(level.width, level.height, level.frameRate) : '–',
     );
     setText(this.#bitrate, running && level !== undefined ? bitrateText(level.bitrateBps) : '–');
-    setText(this.#buffer, running ? seconds(Math.max(0, playback.bufferS)) : '–');
+    setText(this.#buffer, running ? seconds(Math.max(0, playback.figures.bufferS)) : '–');
     setText(this.#dropped, running ? `${frames.dropped} of ${frames.shown}` : '–');
-    setText(this.#stalls, running ? String(playback.stalls) : '–');
+    setText(this.#stalls, running ? String(playback.stalls.count) : '–');
   }
-}
-
-/**
- * From the broadcaster's ingest to the screen where this machine's clock can be believed, else from the live edge of the
- * playlist to the screen.
- */
-export function shownLatencyS(playback: {
-  readonly latencyS: number | undefined;
-  readonly wallClockLatencyS: number | undefined;
-}): number | undefined {
-  const { latencyS, wallClockLatencyS } = playback;
-  if (latencyS === undefined || wallClockLatencyS === undefined) return latencyS;
-  const difference = wallClockLatencyS - latencyS;
-  return difference > -0.3 && difference < CLOCK_BELIEVED_S ? wallClockLatencyS : latencyS;
 }
 
 function seconds(value: number | undefined): string {
@@ -55,7 +39,7 @@ function seconds(value: number | undefined): string {
 
 function pictureText(width: number, height: number, frameRate: number): string {
   if (width === 0 || height === 0) return 'audio only';
-  return frameRate > 0 ? `${width}×${height} ${Math.round(frameRate)}` : `${width}×${height}`;
+  return frameRate > 0 ? `${width}×${height}p${Math.round(frameRate)}` : `${width}×${height}`;
 }
 
 function bitrateText(bitrateBps: number): string {

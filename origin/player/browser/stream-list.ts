@@ -56,7 +56,7 @@ export class StreamList {
 export function stateText(state: string | undefined): string {
   if (state === undefined) return 'Offline';
   if (state === 'live') return '● Live';
-  if (state === 'reconnecting') return '● Interrupted, waiting for the broadcaster';
+  if (state === 'reconnecting') return '● Interrupted';
   return state;
 }
 

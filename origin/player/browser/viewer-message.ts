@@ -21,7 +21,10 @@ export type ViewerSituation = {
   /** What the browser says of its connection. */
   readonly online: boolean;
   readonly phase: PlaybackPhase;
+  /** Why playback failed; while it is tried again, why it failed last. */
   readonly failure: PlaybackFailure | undefined;
+  /** What keeps media from coming while the picture stands still. */
+  readonly trouble: PlaybackFailure | undefined;
   /** The server says that there is no stream of this name at all. */
   readonly unknownStream: boolean;
   /** For how long the picture has been standing still against the viewer's will. */
@@ -40,7 +43,7 @@ export function describeSituation(situation: ViewerSituation): ViewerMessage | u
   const name = situation.streamName ?? situation.streamId;
   switch (phase) {
     case 'failed':
-      return describeFailure(situation, name);
+      return describeFailure(situation.failure, situation, name);
     case 'ended':
       return {
         title: 'The broadcast has ended',
@@ -62,6 +65,8 @@ export function describeSituation(situation: ViewerSituation): ViewerMessage | u
         action: { label: 'Play', does: 'play' },
       };
     case 'loading':
+      // Until the picture is there, the reason why it is not stays.
+      if (situation.failure !== undefined) return describeFailure(situation.failure, situation, name);
       return { title: 'Loading…', detail: '', busy: true };
     case 'idle':
     case 'playing':
@@ -78,6 +83,7 @@ export function describeSituation(situation: ViewerSituation): ViewerMessage | u
       busy: true,
     };
   if (!situation.online || situation.serverReachable === false) return connectionLost(situation.online);
+  if (situation.trouble !== undefined) return describeFailure(situation.trouble, situation, name);
   return { title: 'Waiting for the stream…', detail: '', busy: true };
 }
 
@@ -92,8 +98,12 @@ function withoutStream(situation: ViewerSituation): ViewerMessage {
   };
 }
 
-function describeFailure(situation: ViewerSituation, name: string): ViewerMessage {
-  switch (situation.failure) {
+function describeFailure(
+  failure: PlaybackFailure | undefined,
+  situation: ViewerSituation,
+  name: string,
+): ViewerMessage {
+  switch (failure) {
     case 'missing':
       if (situation.unknownStream)
         return {
@@ -136,7 +146,7 @@ function describeFailure(situation: ViewerSituation, name: string): ViewerMessag
     case undefined:
       return connectionLost(situation.online);
     default:
-      return situation.failure satisfies never;
+      return failure satisfies never;
   }
 }
 

@@ -1,4 +1,5 @@
 import { element, setText } from './page-elements.ts';
+import type { PlaybackFailure } from './playback-failure.ts';
 import type { Playback, PlaybackPhase } from './playback.ts';
 import { retryPauseMs } from './retry-pause.ts';
 import type { StreamDirectory } from './stream-directory.ts';
@@ -27,6 +28,7 @@ export class WatchedStream {
   #loadedMs = Number.NEGATIVE_INFINITY;
   #listedState: string | undefined;
   #seenPhase: PlaybackPhase = 'idle';
+  #lastFailure: PlaybackFailure | undefined;
 
   /** @param onChange called after whatever may have to be shown anew */
   constructor(playback: Playback, directory: StreamDirectory, onChange: () => void) {
@@ -54,6 +56,7 @@ export class WatchedStream {
     this.#attempt = 0;
     this.#retryAtMs = undefined;
     this.#listedState = undefined;
+    this.#lastFailure = undefined;
     if (id === undefined) this.onDirectoryChange();
     // A deep link need not wait for the list: the address of a stream follows from its id.
     else this.#load();
@@ -78,6 +81,7 @@ export class WatchedStream {
     const { phase, failure } = this.#playback;
     if (phase !== this.#seenPhase) {
       this.#seenPhase = phase;
+      if (phase !== 'loading') this.#lastFailure = failure;
       if (phase === 'failed' && failure !== undefined) {
         const healthy = performance.now() - this.#loadedMs > HEALTHY_MS;
         this.#attempt = healthy ? 0 : this.#attempt + 1;
@@ -144,7 +148,7 @@ export class WatchedStream {
         this.#load();
         return;
       case 'recording':
-        if (this.#url !== undefined) this.#playback.loadRecording(this.#url);
+        if (this.#url !== undefined) this.#playback.load(this.#url, 'recording');
         return;
       case undefined:
         return;
@@ -160,9 +164,10 @@ export class WatchedStream {
       serverReachable: this.#directory.reachable,
       online: navigator.onLine,
       phase: this.#playback.phase,
-      failure: this.#playback.failure,
+      failure: this.#playback.failure ?? this.#lastFailure,
+      trouble: this.#playback.trouble,
       unknownStream: this.#unknown,
-      stalledMs: this.#playback.stalledMs,
+      stalledMs: this.#playback.stalls.currentMs,
       broadcastGap: this.#playback.broadcastGap,
     });
     this.#message = message;
