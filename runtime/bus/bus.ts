@@ -15,9 +15,10 @@ export const BUS_CHANNEL_PATTERN = /^[a-z0-9][a-z0-9:_.-]{0,127}$/;
  */
 export type Bus = {
   /**
-   * Sends a message to whoever listens now; resolves when the bus has taken it.
+   * Sends a message to whoever listens now; resolves when the bus has taken it. Never queues for later.
    *
-   * @throws {BusError} `bus_message_too_large`, `bus_channel_invalid`, `bus_unavailable`; never queues for later
+   * @throws {BusError} `bus_message_too_large`, `bus_channel_invalid`, `bus_closed`, or `bus_unavailable`: nobody can say
+   *   whether it will arrive
    */
   publish(channel: string, message: BusMessage): Promise<void>;
   /**
