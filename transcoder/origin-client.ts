@@ -1,26 +1,157 @@
-import type {
-  EndRequest,
-  Heartbeat,
+import { Agent, request, type Dispatcher } from 'undici';
+import { z } from 'zod';
+import {
   PublishGrant,
-  PublishRequest,
+  type EndRequest,
+  type Heartbeat,
+  type PublishRequest,
 } from '#protocol/ingest/publish-session.ts';
 
-/** Where the origin is and how long an answer may take. */
+/** Where the origin is and how long each of its answers may take. */
 export type OriginClientSettings = {
   /** `http://host:port`. */
   readonly originUrl: string;
+  /** Bearer token of the `/ingest/v1` calls. */
   readonly ingestToken: string;
+  readonly authoriseTimeoutMs: number;
+  readonly heartbeatTimeoutMs: number;
+  readonly endReportTimeoutMs: number;
 };
 
 /**
- * The publish-session calls of an origin, as the ingest makes them. Every call ends by its deadline.
+ * A call that did not do what was asked. `code` is the origin's own (`PUBLISH_ERROR_CODES` and others), or one of
+ * `origin_timeout`, `origin_unreachable`, `origin_answer_invalid`, `origin_error`, `aborted`.
  */
-export type OriginClient = {
-  /** Asks whether a stream key may publish. */
-  authorise(request: PublishRequest, signal?: AbortSignal): Promise<PublishGrant>;
-  /** Says that the broadcaster of a session is alive. */
-  heartbeat(sessionId: string, heartbeat: Heartbeat, signal?: AbortSignal): Promise<void>;
-  /** Says that the broadcaster of a session has gone. */
-  end(streamId: string, request: EndRequest, signal?: AbortSignal): Promise<void>;
-  close(): Promise<void>;
-};
+export class OriginCallError extends Error {
+  override readonly name = 'OriginCallError';
+  readonly code: string;
+  /** HTTP status; undefined when there was no answer. */
+  readonly status: number | undefined;
+
+  constructor(code: string, message: string, status?: number, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.status = status;
+  }
+}
+
+const ANSWER_BYTES_MAX = 64 * 1024;
+const CONNECTIONS_MAX = 64;
+const KEEP_ALIVE_MS = 10_000;
+const Problem = z.object({ code: z.string().regex(/^[a-z0-9_]{1,64}$/), detail: z.string().optional() });
+
+/**
+ * The publish-session calls of an origin, as the ingest makes them, over kept-alive connections. Every call ends by its
+ * deadline, and none is repeated here: whoever calls knows whether that is right.
+ */
+export class OriginClient {
+  readonly #settings: OriginClientSettings;
+  readonly #agent: Agent;
+
+  constructor(settings: OriginClientSettings) {
+    this.#settings = settings;
+    this.#agent = new Agent({ connections: CONNECTIONS_MAX, keepAliveTimeout: KEEP_ALIVE_MS, pipelining: 1 });
+  }
+
+  /**
+   * Asks whether a stream key may publish.
+   *
+   * @throws {OriginCallError} `stream_key_unknown`, `stream_busy`, or why there is no answer
+   */
+  async authorise(publish: PublishRequest, signal?: AbortSignal): Promise<PublishGrant> {
+    const answer = await this.#post(
+      '/ingest/v1/sessions',
+      publish,
+      this.#settings.authoriseTimeoutMs,
+      signal,
+    );
+    const grant = PublishGrant.safeParse(answer);
+    if (!grant.success)
+      throw new OriginCallError('origin_answer_invalid', 'the origin granted something unreadable');
+    return grant.data;
+  }
+
+  /**
+   * Says that the broadcaster of a session is alive.
+   *
+   * @throws {OriginCallError} `session_ended`, `fencing_token_stale`, or why there is no answer
+   */
+  async heartbeat(sessionId: string, heartbeat: Heartbeat, signal?: AbortSignal): Promise<void> {
+    const path = `/ingest/v1/sessions/${encodeURIComponent(sessionId)}/heartbeat`;
+    await this.#post(path, heartbeat, this.#settings.heartbeatTimeoutMs, signal);
+  }
+
+  /**
+   * Says that the broadcaster of a session has gone.
+   *
+   * @throws {OriginCallError}
+   */
+  async end(streamId: string, end: EndRequest, signal?: AbortSignal): Promise<void> {
+    const path = `/ingest/v1/${encodeURIComponent(streamId)}/end`;
+    await this.#post(path, end, this.#settings.endReportTimeoutMs, signal);
+  }
+
+  /** Ends the connections; calls under way fail. */
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+
+  async #post(path: string, body: object, timeoutMs: number, signal?: AbortSignal): Promise<unknown> {
+    const deadline = AbortSignal.timeout(timeoutMs);
+    try {
+      const response = await request(new URL(path, this.#settings.originUrl), {
+        dispatcher: this.#agent,
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${this.#settings.ingestToken}`,
+          'content-type': 'application/json',
+        },
+        body: JSON.stringify(body),
+        signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+      });
+      const answer = await readJson(response);
+      if (response.statusCode >= 200 && response.statusCode < 300) return answer;
+      throw toProblem(response.statusCode, answer);
+    } catch (error) {
+      if (error instanceof OriginCallError) throw error;
+      if (signal?.aborted === true)
+        throw new OriginCallError('aborted', 'the call was given up', undefined, { cause: error });
+      if (deadline.aborted)
+        throw new OriginCallError('origin_timeout', `no answer within ${timeoutMs} ms`, undefined, {
+          cause: error,
+        });
+      throw new OriginCallError('origin_unreachable', 'the origin cannot be reached', undefined, {
+        cause: error,
+      });
+    }
+  }
+}
+
+function toProblem(status: number, answer: unknown): OriginCallError {
+  const problem = Problem.safeParse(answer);
+  if (!problem.success) return new OriginCallError('origin_error', `the origin answered ${status}`, status);
+  return new OriginCallError(
+    problem.data.code,
+    problem.data.detail ?? `the origin answered ${status}`,
+    status,
+  );
+}
+
+/** The JSON of an answer, undefined for any other body. Reads no more than an answer can have. */
+async function readJson(response: Dispatcher.ResponseData): Promise<unknown> {
+  const pieces: Buffer[] = [];
+  let byteCount = 0;
+  for await (const piece of response.body as AsyncIterable<Buffer>) {
+    byteCount += piece.length;
+    if (byteCount > ANSWER_BYTES_MAX) {
+      response.body.destroy();
+      throw new OriginCallError('origin_answer_invalid', 'the origin answered too much', response.statusCode);
+    }
+    pieces.push(piece);
+  }
+  try {
+    return JSON.parse(Buffer.concat(pieces).toString('utf8')) as unknown;
+  } catch {
+    return undefined;
+  }
+}

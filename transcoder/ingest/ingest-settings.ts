@@ -59,6 +59,12 @@ const LIMIT_SETTINGS = {
     "Silence after which a publisher's connection is destroyed",
   ),
 
+  commandsBeforePublishMax: limit(
+    'RTMP_COMMANDS_BEFORE_PUBLISH_MAX',
+    64,
+    10_000,
+    'Commands of one connection before it publishes',
+  ),
   mediaMessageBytesMax: limit(
     'RTMP_MEDIA_MESSAGE_BYTES_MAX',
     4 * MIB,
@@ -97,6 +103,16 @@ const LIMIT_SETTINGS = {
   amfKeysMax: limit('RTMP_AMF_KEYS_MAX', 256, 4_096, 'Values in one AMF message'),
   amfStringBytesMax: limit('RTMP_AMF_STRING_BYTES_MAX', 4 * KIB, 64 * KIB, 'Longest AMF string (bytes)'),
 
+  heartbeatTimeoutMs: wait(
+    'INGEST_HEARTBEAT_TIMEOUT_MS',
+    1_000,
+    'Longest wait for the answer to a heartbeat',
+  ),
+  endReportTimeoutMs: wait(
+    'INGEST_END_REPORT_TIMEOUT_MS',
+    2_000,
+    'Longest wait for the answer to the report of an end',
+  ),
   timestampJumpMs: wait(
     'INGEST_TIMESTAMP_JUMP_MS',
     1_000,
@@ -117,6 +133,11 @@ const LIMIT_SETTINGS = {
     'INGEST_VIDEO_WAIT_MS',
     3_000,
     'Longest wait for announced video before audio goes on alone',
+  ),
+  keyframeWaitMs: wait(
+    'INGEST_KEYFRAME_WAIT_MS',
+    30_000,
+    'Longest wait for a key frame while video arrives, before the publisher is refused',
   ),
   backlogBytesMax: limit(
     'INGEST_BACKLOG_BYTES_MAX',
