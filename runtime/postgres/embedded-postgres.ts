@@ -185,7 +185,7 @@ export class EmbeddedPostgres implements Disposable {
 
   async #ready(
     child: { pid?: number | undefined },
-    exited: Promise<unknown>,
+    exited: Promise<string>,
     log: PostgresLog,
   ): Promise<void> {
     let left: string | undefined;
