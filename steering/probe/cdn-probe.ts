@@ -31,6 +31,8 @@ export type ProbeTarget = {
   readonly cdn: string;
   /** What comes before `/live/{streamId}/…`. */
   readonly baseUrl: string;
+  /** Longest wait for the first byte of what a cache can answer at once; {@link FIRST_BYTE_DEADLINE_MS} by default. */
+  readonly firstByteDeadlineMs?: number;
 };
 
 export type CdnProbeDeps = {
@@ -77,7 +79,8 @@ export async function probeCdn(
     });
     const { tcpMs, tlsMs } = await connection.open();
     record.connected(tcpMs, tlsMs);
-    await watch(connection, master, reference, record, deps.clock, whole.signal);
+    const watching = { connection, reference, record, clock: deps.clock, signal: whole.signal };
+    await watch(master, { ...watching, patienceMs: target.firstByteDeadlineMs ?? FIRST_BYTE_DEADLINE_MS });
     return record.measured();
   } catch (error) {
     if (signal.aborted) return record.unjudged('aborted');
@@ -102,20 +105,25 @@ function masterUrl(target: ProbeTarget, streamId: string, guard: TargetGuard): U
   return new URL(`live/${streamId}/master.m3u8`, url);
 }
 
-async function watch(
-  connection: ProbeConnection,
-  master: URL,
-  reference: ReferenceRound,
-  record: ProbeRecord,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<void> {
-  const multivariant = await playlistText(connection, master.pathname);
+/** One probe under way. */
+type Watching = {
+  readonly connection: ProbeConnection;
+  readonly reference: ReferenceRound;
+  readonly record: ProbeRecord;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** Longest wait for a first byte that need not be waited for. */
+  readonly patienceMs: number;
+};
+
+async function watch(master: URL, watching: Watching): Promise<void> {
+  const { reference, record } = watching;
+  const multivariant = await playlistText(watching, master.pathname);
   record.stage('multivariant', multivariant.firstByteMs);
   record.score('ttfb', scoreOn(multivariant.firstByteMs, SCALES.firstByteMs), 'slow_ttfb');
   const url = renditionUrl(multivariant.text, master, reference.renditionPath);
 
-  const plain = await playlistText(connection, url.pathname + url.search);
+  const plain = await playlistText(watching, url.pathname + url.search);
   record.stage('playlist', plain.firstByteMs);
   record.score('ttfb', scoreOn(plain.firstByteMs, SCALES.firstByteMs), 'slow_ttfb');
   const playlist = readMediaPlaylist(plain.text);
@@ -128,7 +136,7 @@ async function watch(
   );
   const stale = behindS >= frozenAfterS(reference.playlist);
 
-  const reload = await blockingReload(connection, url, reference, clock, signal);
+  const reload = await blockingReload(url, watching);
   const reloaded = readMediaPlaylist(reload.answer.text);
   if (!answersReload(reloaded, reference.next) || (reloaded.ended && stale))
     throw new ProbeFailure(stale ? 'playlist_frozen' : 'reload_without_part');
@@ -140,7 +148,7 @@ async function watch(
   if (listed.gap) return;
   const partUrl = new URL(listed.uri, url);
   if (partUrl.origin !== url.origin) throw new ProbeFailure('part_missing');
-  await fetchPart(connection, partUrl, reference, record, clock);
+  await fetchPart(partUrl, watching);
 }
 
 /** Where the CDN has the rendition; its multivariant playlist must list it there or, when it is steered, somewhere. */
@@ -154,10 +162,10 @@ function renditionUrl(text: string, master: URL, renditionPath: string): URL {
   return url;
 }
 
-function playlistText(connection: ProbeConnection, path: string): Promise<ProbeAnswer> {
+function playlistText({ connection, patienceMs }: Watching, path: string): Promise<ProbeAnswer> {
   return connection.get({
     path,
-    firstByteDeadlineMs: FIRST_BYTE_DEADLINE_MS,
+    firstByteDeadlineMs: patienceMs,
     bodyDeadlineMs: PLAYLIST_BODY_DEADLINE_MS,
     bodyBytesMax: PLAYLIST_BYTES_MAX,
     as: 'text',
@@ -168,11 +176,8 @@ function playlistText(connection: ProbeConnection, path: string): Promise<ProbeA
  * Asks for the part that the origin did not have yet. The CDN has as long as the origin takes and {@link LATE_MAX_MS}.
  */
 async function blockingReload(
-  connection: ProbeConnection,
   url: URL,
-  reference: ReferenceRound,
-  clock: Clock,
-  signal: AbortSignal,
+  { connection, reference, clock, signal }: Watching,
 ): Promise<{ answer: ProbeAnswer; lateMs: number }> {
   const askedAtMs = clock.monotonicMs();
   const limit = new AbortController();
@@ -208,13 +213,8 @@ async function blockingReload(
   }
 }
 
-async function fetchPart(
-  connection: ProbeConnection,
-  url: URL,
-  reference: ReferenceRound,
-  record: ProbeRecord,
-  clock: Clock,
-): Promise<void> {
+async function fetchPart(url: URL, watching: Watching): Promise<void> {
+  const { connection, reference, record, clock } = watching;
   const partTargetMs = (reference.playlist.partTargetS ?? 1) * 1_000;
   const bodyDeadlineMs = Math.max(1_000, 2.5 * partTargetMs);
   const startMs = clock.monotonicMs();
@@ -231,7 +231,7 @@ async function fetchPart(
   try {
     const answer = await connection.get({
       path: url.pathname + url.search,
-      firstByteDeadlineMs: FIRST_BYTE_DEADLINE_MS,
+      firstByteDeadlineMs: watching.patienceMs,
       bodyDeadlineMs,
       bodyBytesMax: PART_BYTES_MAX,
       as: 'hash',
