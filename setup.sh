@@ -92,7 +92,7 @@ install_packages() {
 }
 
 apt_get() {
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o "DPkg::Lock::Timeout=$APT_LOCK_TIMEOUT_S" -q "$@"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o "DPkg::Lock::Timeout=$APT_LOCK_TIMEOUT_S" "$@"
 }
 
 # Servers that came with this script must not come up with the next boot either: tests start their own.
@@ -153,7 +153,7 @@ install_node_modules() {
     return
   fi
   say 'installing npm packages as package-lock.json says (about 500 MB on disk)'
-  local -a npm_ci=(npm ci --no-audit --no-fund --loglevel=error)
+  local -a npm_ci=(npm ci --no-audit --no-fund --no-update-notifier --loglevel=error)
   local owner
   owner=$(stat -c %U .)
   # Under sudo the folder's owner shall own the packages too, or later runs without sudo fail.
