@@ -105,14 +105,14 @@ export function demoArguments(rtmpUrl: string, keyFile: string): string[] {
     `drawtext=font=DejaVu Sans:fontsize=30:${box}:boxborderw=12:x=(w-tw)/2:y=60:text='Demo stream'`,
   ].join(',');
   return [
-    ...['-hide_banner', '-nostdin', '-nostats', '-v', 'warning'],
-    ...['-re', '-f', 'lavfi', '-i', 'testsrc2=size=1280x720:rate=30'],
-    ...['-f', 'lavfi', '-i', 'sine=frequency=440:beep_factor=2:sample_rate=48000'],
-    ...['-vf', picture],
-    ...['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p'],
-    ...['-b:v', '2500k', '-maxrate', '2500k', '-bufsize', '2500k'],
-    ...['-g', '60', '-keyint_min', '60', '-sc_threshold', '0'],
-    ...['-c:a', 'aac', '-b:a', '128k', '-ac', '2'],
-    ...['-fpre', keyFile, '-f', 'flv', rtmpUrl],
-  ];
+    ['-hide_banner', '-nostdin', '-nostats', '-v', 'warning'],
+    ['-re', '-f', 'lavfi', '-i', 'testsrc2=size=1280x720:rate=30'],
+    ['-f', 'lavfi', '-i', 'sine=frequency=440:beep_factor=2:sample_rate=48000'],
+    ['-vf', picture],
+    ['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p'],
+    ['-b:v', '2500k', '-maxrate', '2500k', '-bufsize', '2500k'],
+    ['-g', '60', '-keyint_min', '60', '-sc_threshold', '0'],
+    ['-c:a', 'aac', '-b:a', '128k', '-ac', '2'],
+    ['-fpre', keyFile, '-f', 'flv', rtmpUrl],
+  ].flat();
 }
