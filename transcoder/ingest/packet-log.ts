@@ -58,6 +58,17 @@ export class PacketLog {
     for (const reader of this.#readers) reader.wake();
   }
 
+  /** Lets go of everything; whoever has not read it all has fallen behind. */
+  discard(): void {
+    const endPosition = this.#endPosition;
+    this.#entries = [];
+    this.#basePosition = endPosition;
+    this.#firstPosition = endPosition;
+    this.#restartPosition = undefined;
+    this.#byteCount = 0;
+    this.end();
+  }
+
   /** Adds a frame and wakes the readers. */
   append(frame: Buffer, prelude?: readonly Buffer[]): void {
     const position = this.#endPosition;

@@ -108,7 +108,10 @@ export class PublishRegistry {
     logger.info({ sessionId, streamId, reason }, 'publish ended');
     // A session that the origin has ended needs no report.
     if (reason !== 'revoked') this.#report(publish.grant, reason);
-    clock.after(ENDED_PUBLISH_KEPT_MS, () => this.#entries.delete(sessionId));
+    clock.after(ENDED_PUBLISH_KEPT_MS, () => {
+      this.#entries.delete(sessionId);
+      publish.log.discard();
+    });
     onEnded(sessionId, reason);
   }
 

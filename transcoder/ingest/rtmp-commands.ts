@@ -14,6 +14,17 @@ const APP = 'live';
 /** Answers are AMF0 whatever the peer would like. */
 const OBJECT_ENCODING_AMF0 = 0;
 
+/** The answer to a connect command that cannot be followed; its transaction id is to be added. */
+export const CONNECT_REJECTED = {
+  cmd: '_error',
+  cmdObj: null,
+  info: {
+    level: 'error',
+    code: 'NetConnection.Connect.Rejected',
+    description: 'Connect to rtmp://host[:port]/app.',
+  },
+} as const;
+
 /**
  * Reads the command object of a connect command.
  *

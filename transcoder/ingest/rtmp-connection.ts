@@ -6,12 +6,16 @@ import type { Logger } from '#runtime/log.ts';
 import { OriginCallError } from '#transcoder/origin-client.ts';
 import type { AmfValue } from './amf0-reader.ts';
 import { GuardedRtmp, RtmpError, type RtmpCommand } from './guarded-rtmp.ts';
+import { HeldMessages } from './held-messages.ts';
 import type { PublishEnd } from './incoming-publish.ts';
 import type { IngestMetrics } from './ingest-metrics.ts';
 import type { IngestLimits } from './ingest-settings.ts';
+import { ConnectionError, peerErrorCode } from './peer-error.ts';
 import type { PublishRegistry } from './publish-registry.ts';
 import type { Publish } from './publish.ts';
-import { readConnect, readStreamName } from './rtmp-commands.ts';
+import { CONNECT_REJECTED, readConnect, readStreamName } from './rtmp-commands.ts';
+import { FAREWELLS, revokedFarewell, unsupportedFarewell, type Farewell } from './rtmp-farewells.ts';
+import { SilenceWatch } from './silence-watch.ts';
 import { toMetadata } from './stream-metadata.ts';
 import type { Track } from './timeline.ts';
 
@@ -35,14 +39,9 @@ export type RtmpConnectionDeps = {
  */
 type State = 'handshake' | 'connecting' | 'authorising' | 'publishing' | 'lapsed' | 'closing' | 'closed';
 
-/** What a peer is told before its connection ends. */
-type Farewell = { readonly level: 'status' | 'error'; readonly code: string; readonly description: string };
-
 const FAREWELL_MS = 1_000;
-/** After a stall of this process the timer fires before the bytes that came meanwhile are read: look again after them. */
-const SECOND_LOOK_MS = 20;
 const KEEP_ALIVE_PROBE_MS = 10_000;
-/** What held metadata counts for: the most that its limits let it be. */
+/** What held metadata counts for: more than its limits let it be. */
 const METADATA_COST_BYTES = 64 * 1024;
 const UNPUBLISH_COMMANDS = new Set(['FCUnpublish', 'deleteStream', 'closeStream']);
 
@@ -57,19 +56,18 @@ export class RtmpConnection {
   readonly #session: RtmpSession;
   readonly #rtmp: GuardedRtmp;
   readonly #remoteAddress: string;
+  readonly #held: HeldMessages;
   #state: State = 'handshake';
   #deadline: Timer | undefined;
+  #silence: SilenceWatch | undefined;
   #abort: AbortController | undefined;
   #isConnected = false;
+  #hasMedia = false;
   #commandCount = 0;
   #receivedBytes = 0;
   #acknowledgedBytes = 0;
   #streamKey = '';
   #publish: Publish | undefined;
-  #lastMediaMs: number | undefined;
-  /** What came while the origin was being asked, to be done when it has accepted. */
-  #held: (() => void)[] = [];
-  #heldBytes = 0;
 
   /** Takes over a socket that has just been accepted. */
   constructor(socket: Socket, limits: IngestLimits, deps: RtmpConnectionDeps) {
@@ -77,6 +75,7 @@ export class RtmpConnection {
     this.#limits = limits;
     this.#deps = deps;
     this.#remoteAddress = socket.remoteAddress ?? '';
+    this.#held = new HeldMessages(limits.pendingBytesMax);
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_PROBE_MS);
     this.#rtmp = new GuardedRtmp(limits, {
@@ -100,15 +99,13 @@ export class RtmpConnection {
   #takeOverSession(): RtmpSession {
     const session = new RtmpSession(this.#socket);
     session.rtmp = this.#rtmp;
-    const { onData, onPush, onClose } = session;
+    const { onData, onClose } = session;
     session.onData = (bytes) => this.#onBytes(bytes, onData);
-    session.onPush = () => {
-      session.broadcast.publishGraceMs = 0;
-      onPush();
-    };
     session.onOutput = (bytes) => this.#onOutput(bytes);
-    session.onPlay = () => this.#end('play_refused', 'error');
+    // Neither is reached: the guarded protocol hands nothing to them.
+    session.onPlay = () => {};
     session.onPacket = () => {};
+    // An error is followed by `close`, which ends everything.
     session.onError = () => {};
     session.onClose = () => {
       this.#end('peer_closed', 'lost');
@@ -126,13 +123,12 @@ export class RtmpConnection {
     try {
       parse(bytes);
     } catch (error) {
-      this.#fail(error);
-      return;
+      return this.#fail(error);
     }
     this.#acknowledge();
   }
 
-  /** @spec RTMP 1.0 §5.4.3: some encoders stop when nobody acknowledges what they send. */
+  /** Some encoders stop when nobody acknowledges what they send. @spec RTMP 1.0 §5.4.3 */
   #acknowledge(): void {
     const windowBytes = this.#rtmp.ackSize;
     if (windowBytes === undefined || this.#receivedBytes - this.#acknowledgedBytes < windowBytes) return;
@@ -148,14 +144,16 @@ export class RtmpConnection {
 
   #onCommand(command: RtmpCommand): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
-    const isBeforePublish = this.#state === 'connecting';
-    if (isBeforePublish && ++this.#commandCount > this.#limits.commandsBeforePublishMax)
+    if (this.#publish === undefined && ++this.#commandCount > this.#limits.commandsBeforePublishMax)
       throw new ConnectionError('commands_exceeded', 'too many commands before a publish');
     if (command.name === 'connect') return this.#onConnect(command);
     if (UNPUBLISH_COMMANDS.has(command.name)) return this.#onUnpublish();
     if (command.name === 'createStream') return this.#rtmp.onCreateStream({ transId: command.transactionId });
     if (command.name === 'publish') return this.#onPublish(command);
-    if (command.name === 'play' || command.name === 'play2') return this.#onPlay(command);
+    if (command.name === 'play' || command.name === 'play2') {
+      this.#rtmp.streamId = command.streamId;
+      return this.#end('play_refused', 'error', FAREWELLS.playRefused);
+    }
     // releaseStream, FCPublish, _checkbw and the like ask for nothing that an encoder waits for.
     this.#deps.metrics.messagesIgnored.inc({ kind: 'command' });
   }
@@ -165,25 +163,11 @@ export class RtmpConnection {
       throw new ConnectionError('command_out_of_order', 'connect came twice');
     const connect = readConnect(command.values[0]);
     if (connect === undefined) {
-      const info = {
-        level: 'error',
-        code: 'NetConnection.Connect.Rejected',
-        description: 'connect to rtmp://host[:port]/app',
-      };
-      this.#rtmp.sendInvokeMessage(0, { cmd: '_error', transId: command.transactionId, cmdObj: null, info });
+      this.#rtmp.sendInvokeMessage(0, { ...CONNECT_REJECTED, transId: command.transactionId });
       return this.#end('connect_invalid', 'error', 'linger');
     }
     this.#isConnected = true;
     this.#rtmp.onConnect({ transId: command.transactionId, cmdObj: connect });
-  }
-
-  #onPlay(command: RtmpCommand): void {
-    this.#rtmp.streamId = command.streamId;
-    this.#end('play_refused', 'error', {
-      level: 'error',
-      code: 'NetStream.Play.Failed',
-      description: 'Nothing is played here; streams are played over HTTP.',
-    });
   }
 
   #onPublish(command: RtmpCommand): void {
@@ -192,81 +176,71 @@ export class RtmpConnection {
     this.#rtmp.streamId = command.streamId;
     const streamKey = readStreamName(command.values[1], this.#limits.streamNameLengthMax);
     if (streamKey === undefined)
-      return this.#end('stream_name_invalid', 'error', badName('The stream key is missing or malformed.'));
+      return this.#end('stream_name_invalid', 'error', FAREWELLS.streamNameInvalid);
     this.#streamKey = streamKey;
-    this.#authorise((grant) => this.#accepted(grant));
+    this.#authorise(true);
   }
 
   /** Asks the origin for a session; until it answers, the peer is not read and nothing it has sent goes anywhere. */
-  #authorise(accept: (grant: PublishGrant) => void): void {
-    const { publishes } = this.#deps;
+  #authorise(isFirst: boolean): void {
+    const { publishes, clock } = this.#deps;
     const abort = new AbortController();
     this.#abort = abort;
     this.#state = 'authorising';
     this.#deadline?.cancel();
-    this.#deadline = this.#deps.clock.after(this.#limits.authoriseTimeoutMs, () =>
+    this.#deadline = clock.after(this.#limits.authoriseTimeoutMs, () =>
       this.#refused(new OriginCallError('origin_timeout', 'no answer')),
     );
     this.#socket.pause();
     publishes.authorise(this.#streamKey, this.#remoteAddress, abort.signal).then(
       (grant) => {
-        if (this.#state !== 'authorising' || abort.signal.aborted) return publishes.abandon(grant);
+        if (abort.signal.aborted) return publishes.abandon(grant);
         try {
-          accept(grant);
+          this.#accepted(grant, isFirst);
         } catch (error) {
           this.#fail(error);
         }
       },
       (error: unknown) => {
-        if (this.#state === 'authorising' && !abort.signal.aborted) this.#refused(error);
+        if (!abort.signal.aborted) this.#refused(error);
       },
     );
   }
 
-  #accepted(grant: PublishGrant): void {
+  /** @param isFirst false when a publisher that had fallen silent sends again: its encoder notices nothing */
+  #accepted(grant: PublishGrant, isFirst: boolean): void {
     const { streamId } = this.#rtmp;
     this.#openPublish(grant);
     this.#rtmp.onPublish({ streamName: this.#streamKey });
     this.#rtmp.streamId = streamId;
     if (this.#session.broadcast.publisher !== this.#session)
-      return this.#end('stream_busy', 'error', badName('This stream has a publisher.'));
-    this.#rtmp.sendStatusMessage(streamId, 'status', 'NetStream.Publish.Start', 'Publishing.');
-    this.#startPublishing();
-  }
-
-  /** A publisher that had fallen silent sends again, on a session of its own; the encoder notices nothing. */
-  #acceptedAgain(grant: PublishGrant): void {
-    this.#openPublish(grant);
+      return this.#end('stream_busy', 'error', FAREWELLS.streamBusy);
+    if (isFirst) this.#rtmp.sendStatusMessage(streamId, 'status', 'NetStream.Publish.Start', 'Publishing.');
     this.#startPublishing();
   }
 
   #openPublish(grant: PublishGrant): void {
-    const revoke = (code: string): void =>
-      this.#end('revoked', 'revoked', failed(`The stream was ended (${code}).`));
+    const revoke = (code: string): void => this.#end('revoked', 'revoked', revokedFarewell(code));
     this.#publish = this.#deps.publishes.open(grant, revoke, this.#publish?.headers);
   }
 
   #startPublishing(): void {
     this.#state = 'publishing';
-    this.#lastMediaMs = undefined;
     this.#deadline?.cancel();
-    this.#watchSilence(this.#limits.firstMediaTimeoutMs);
-    const held = this.#held;
-    this.#held = [];
-    this.#heldBytes = 0;
-    for (const pass of held) pass();
+    this.#hasMedia = false;
+    this.#watchSilence(this.#limits.firstMediaTimeoutMs, () => this.#end('first_media_timeout', 'lost'));
+    this.#held.release();
     this.#socket.resume();
   }
 
   #refused(error: unknown): void {
     const code = error instanceof OriginCallError ? error.code : 'internal_error';
     if (code === 'stream_key_unknown')
-      return this.#end('stream_key_unknown', 'error', badName('No stream has this key.'));
-    if (code === 'stream_busy')
-      return this.#end('stream_busy', 'error', badName('This stream has a publisher.'));
+      return this.#end('stream_key_unknown', 'error', FAREWELLS.streamKeyUnknown);
+    if (code === 'stream_busy') return this.#end('stream_busy', 'error', FAREWELLS.streamBusy);
     this.#deps.logger.warn({ code }, 'a publisher was refused because the origin did not judge its key');
     const reason = code === 'origin_timeout' ? 'authorise_timeout' : 'origin_unavailable';
-    this.#end(reason, 'error', failed('The stream key could not be checked; try again.'));
+    this.#end(reason, 'error', FAREWELLS.originUnavailable);
   }
 
   #onMedia(track: Track, timestampMs: number, payload: Uint8Array): void {
@@ -277,8 +251,8 @@ export class RtmpConnection {
       case 'authorising':
       case 'lapsed': {
         const copy = Buffer.from(payload);
-        this.#hold(copy.length, () => this.#passMedia(track, timestampMs, copy, arrivalUtcMs));
-        if (this.#state === 'lapsed') this.#authorise((grant) => this.#acceptedAgain(grant));
+        this.#held.hold(copy.length, () => this.#passMedia(track, timestampMs, copy, arrivalUtcMs));
+        if (this.#state === 'lapsed') this.#authorise(false);
         return;
       }
       case 'closing':
@@ -291,22 +265,13 @@ export class RtmpConnection {
   }
 
   #passMedia(track: Track, timestampMs: number, payload: Uint8Array, arrivalUtcMs: number): void {
-    if (this.#state !== 'publishing' || this.#publish === undefined) return;
-    if (this.#session.broadcast.publisher !== this.#session)
-      throw new ConnectionError('internal_error', 'media of a session that is not the publisher');
-    if (payload.length > 0) {
-      const isFirst = this.#lastMediaMs === undefined;
-      this.#lastMediaMs = this.#deps.clock.monotonicMs();
-      if (isFirst) this.#watchSilence(this.#limits.lostAfterMs);
-    }
-    this.#publish.media(track, timestampMs, payload, arrivalUtcMs);
-  }
-
-  #hold(byteCount: number, pass: () => void): void {
-    this.#heldBytes += byteCount;
-    if (this.#heldBytes > this.#limits.pendingBytesMax)
-      throw new RtmpError('pending_bytes_exceeded', 'too much media before the publish was accepted');
-    this.#held.push(pass);
+    // The second look at who is the publisher: the state says so, and node-media-server must say so too.
+    if (this.#state !== 'publishing' || this.#session.broadcast.publisher !== this.#session) return;
+    if (payload.length > 0 && !this.#hasMedia) {
+      this.#hasMedia = true;
+      this.#watchSilence(this.#limits.lostAfterMs, () => this.#lapse());
+    } else if (payload.length > 0) this.#silence?.heard();
+    this.#publish?.media(track, timestampMs, payload, arrivalUtcMs);
   }
 
   #onDataMessage(values: readonly AmfValue[]): void {
@@ -314,39 +279,23 @@ export class RtmpConnection {
     if (metadata === undefined) return this.#deps.metrics.messagesIgnored.inc({ kind: 'data' });
     const pass = (): void => this.#publish?.metadata(metadata);
     if (this.#state === 'publishing') pass();
-    else if (this.#state === 'authorising' || this.#state === 'lapsed') this.#hold(METADATA_COST_BYTES, pass);
+    else if (this.#state === 'authorising') this.#held.hold(METADATA_COST_BYTES, pass);
   }
 
   #onUnpublish(): void {
-    if (this.#publish === undefined) return;
-    const description = 'Publishing has ended.';
-    this.#end('unpublished', 'unpublished', {
-      level: 'status',
-      code: 'NetStream.Unpublish.Success',
-      description,
-    });
+    if (this.#publish !== undefined) this.#end('unpublished', 'unpublished', FAREWELLS.unpublished);
   }
 
-  /** Ends the publish, or before its first frame the connection, after `limitMs` without media. */
-  #watchSilence(limitMs: number): void {
-    const startedMs = this.#deps.clock.monotonicMs();
-    const silentMs = (): number => this.#deps.clock.monotonicMs() - (this.#lastMediaMs ?? startedMs);
-    const look = (isSecondLook: boolean): void => {
-      const leftMs = limitMs - silentMs();
-      if (leftMs > 0) this.#deadline = this.#deps.clock.after(leftMs, () => look(false));
-      else if (!isSecondLook) this.#deadline = this.#deps.clock.after(SECOND_LOOK_MS, () => look(true));
-      else if (this.#lastMediaMs === undefined) this.#end('first_media_timeout', 'lost');
-      else this.#lapse();
-    };
-    this.#deadline?.cancel();
-    this.#deadline = this.#deps.clock.after(limitMs, () => look(false));
+  #watchSilence(limitMs: number, onSilent: () => void): void {
+    this.#silence?.stop();
+    this.#silence = new SilenceWatch(this.#deps.clock, limitMs, onSilent);
   }
 
+  /** Frees the key of a publisher that has fallen silent; its connection stays a while, in case it comes back. */
   #lapse(): void {
-    this.#state = 'lapsed';
+    const silentMs = this.#deps.clock.monotonicMs() - (this.#silence?.heardMs ?? 0);
     this.#publish?.end('lost');
     this.#releaseStream();
-    const silentMs = this.#deps.clock.monotonicMs() - (this.#lastMediaMs ?? 0);
     this.#enter('lapsed', Math.max(0, this.#limits.silenceTimeoutMs - silentMs), 'silence');
   }
 
@@ -357,9 +306,8 @@ export class RtmpConnection {
   }
 
   #fail(error: unknown): void {
-    const code =
-      error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
-    if (!OWN_ERROR_NAMES.has(error instanceof Error ? error.name : '')) {
+    const code = peerErrorCode(error);
+    if (code === undefined) {
       this.#deps.logger.error(
         { err: error, state: this.#state },
         'a connection failed in a way nobody expected',
@@ -368,7 +316,7 @@ export class RtmpConnection {
     }
     const { message } = error as Error;
     this.#deps.logger.debug({ code, reason: message, state: this.#state }, 'a connection was cut off');
-    this.#end(code, 'error', code === 'codec_unsupported' ? failed(`Not supported: ${message}.`) : undefined);
+    this.#end(code, 'error', code === 'codec_unsupported' ? unsupportedFarewell(message) : undefined);
   }
 
   /**
@@ -382,18 +330,16 @@ export class RtmpConnection {
     if (this.#state === 'closed' || this.#state === 'closing') return;
     this.#state = farewell === undefined ? 'closed' : 'closing';
     this.#deadline?.cancel();
+    this.#silence?.stop();
     this.#abort?.abort();
-    this.#held = [];
+    this.#held.clear();
     this.#deps.metrics.connectionsClosed.inc({ reason });
     this.#publish?.end(publishEnd);
     this.#releaseStream();
     if (farewell === undefined) return void this.#socket.destroy();
     if (farewell !== 'linger')
       this.#rtmp.sendStatusMessage(this.#rtmp.streamId, farewell.level, farewell.code, farewell.description);
-    this.#deadline = this.#deps.clock.after(FAREWELL_MS, () => {
-      this.#state = 'closed';
-      this.#socket.destroy();
-    });
+    this.#deadline = this.#deps.clock.after(FAREWELL_MS, () => this.#socket.destroy());
     this.#socket.end();
     // What is left unread when a socket closes makes it reset, and the peer never sees the farewell.
     this.#socket.resume();
@@ -404,34 +350,4 @@ export class RtmpConnection {
     const { broadcast } = this.#session;
     if (broadcast.publisher === this.#session) broadcast._finishPublish();
   }
-}
-
-/** A peer that speaks RTMP but does what it must not. */
-class ConnectionError extends Error {
-  override readonly name = 'ConnectionError';
-  readonly code: string;
-
-  constructor(code: string, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
-/** Errors that say what a peer did wrong; anything else is a mistake of ours. */
-const OWN_ERROR_NAMES = new Set([
-  'ConnectionError',
-  'RtmpError',
-  'AmfError',
-  'FlvBodyError',
-  'AvcConfigError',
-  'AacConfigError',
-  'SequencerError',
-]);
-
-function badName(description: string): Farewell {
-  return { level: 'error', code: 'NetStream.Publish.BadName', description };
-}
-
-function failed(description: string): Farewell {
-  return { level: 'error', code: 'NetStream.Failed', description };
 }

@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest';
+import { readSettings } from '#runtime/config/settings.ts';
+import { DEFAULT_INGEST_LIMITS, INGEST_SETTINGS_SCHEMA, toIngestLimits } from './ingest-settings.ts';
+
+describe('the settings of the ingest', () => {
+  it('are the defaults when the environment says nothing', () => {
+    const values = readSettings(INGEST_SETTINGS_SCHEMA, {});
+    expect(toIngestLimits(values)).toEqual(DEFAULT_INGEST_LIMITS);
+    expect(values['RTMP_PORT']).toBe(1_935);
+    expect(DEFAULT_INGEST_LIMITS).toMatchObject({
+      handshakeTimeoutMs: 5_000,
+      publishTimeoutMs: 10_000,
+      authoriseTimeoutMs: 5_000,
+      firstMediaTimeoutMs: 10_000,
+      lostAfterMs: 3_000,
+      silenceTimeoutMs: 10_000,
+      mediaMessageBytesMax: 4 * 1024 * 1024,
+      commandMessageBytesMax: 64 * 1024,
+      chunkSizeMin: 128,
+      chunkSizeMax: 1024 * 1024,
+      chunkStreamsMax: 16,
+      amfDepthMax: 8,
+      amfKeysMax: 256,
+      amfStringBytesMax: 4 * 1024,
+    });
+  });
+
+  it('follow the environment, each by its own name', () => {
+    const names = Object.keys(INGEST_SETTINGS_SCHEMA).filter(
+      (name) => !['RTMP_PORT', 'RTMP_HOST'].includes(name),
+    );
+    expect(names).toHaveLength(Object.keys(DEFAULT_INGEST_LIMITS).length);
+    for (const name of names) {
+      const changed = toIngestLimits(readSettings(INGEST_SETTINGS_SCHEMA, { [name]: '60' }));
+      const differing = Object.entries(changed).filter(
+        ([field, value]) => value !== DEFAULT_INGEST_LIMITS[field as keyof typeof DEFAULT_INGEST_LIMITS],
+      );
+      expect(differing, `changed by ${name}`).toHaveLength(1);
+    }
+  });
+
+  it('are refused with their name when they make no sense', () => {
+    expect(() =>
+      readSettings(INGEST_SETTINGS_SCHEMA, { RTMP_PORT: '70000', RTMP_AMF_DEPTH_MAX: '0' }),
+    ).toThrow(/RTMP_PORT: .*\n.*RTMP_AMF_DEPTH_MAX: /);
+  });
+});
