@@ -15,14 +15,17 @@ export type LiveSettings = {
   readonly totalBytesMax: number;
   /** Streams that may have a live window at once; one more timeline is refused with 503 `streams_exhausted`. */
   readonly streamsMax: number;
+  /** How long an ended playlist stays served, ms. */
+  readonly endedRetentionMs: number;
 };
 
 /** Limits that suit one process with 1 GB to spare. */
 export const DEFAULT_LIVE_SETTINGS: LiveSettings = {
   waitersMax: 20_000,
   streamWaitersMax: 15_000,
-  releaseSliceSize: 256,
+  releaseSliceSize: 128,
   streamBytesMax: 256 * 1024 * 1024,
   totalBytesMax: 768 * 1024 * 1024,
   streamsMax: 256,
+  endedRetentionMs: 3_600_000,
 };

@@ -1,82 +1,63 @@
-import type { Presentation, TimelineGrant } from '#protocol/ingest/publish-session.ts';
+import type { TimelineGrant } from '#protocol/ingest/publish-session.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { ProblemError } from '#runtime/http/problem.ts';
 import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
+import { HeldRequests } from '#origin/live/held-requests.ts';
+import { LiveMetrics } from '#origin/live/live-metrics.ts';
 import type { LiveSettings } from '#origin/live/live-settings.ts';
+import type { LiveStatus } from '#origin/live/live-status.ts';
+import { LiveStream } from '#origin/live/live-stream.ts';
+import { MediaMemory } from '#origin/live/media-memory.ts';
+import type { SessionEndReason, TimelineInput } from '#origin/live/timeline-input.ts';
+
+export type { LiveRenditionStatus, LiveStatus } from '#origin/live/live-status.ts';
+export type { LiveStream } from '#origin/live/live-stream.ts';
+export type { SessionEndReason, TimelineInput } from '#origin/live/timeline-input.ts';
 
 export type LiveStreamsDeps = { readonly clock: Clock; readonly logger: Logger; readonly metrics: Metrics };
-
-/** What the registry knows when a worker asks for a new timeline. */
-export type TimelineInput = {
-  readonly streamId: string;
-  readonly sessionId: string;
-  readonly fencingToken: number;
-  /** Wall clock, ms since the Unix epoch, at which media time 0 of the timeline reached the ingest. */
-  readonly anchorUtcMs: number;
-  readonly presentation: Presentation;
-  /** Highest MSN ever recorded for the stream, 0 if none. */
-  readonly lastMsnFloor: number;
-  /** How long the playlist waits for the broadcaster to come back before it ends. */
-  readonly reconnectWindowMs: number;
-  /** How much media a playlist lists; never less than the spec's minimum, whatever is asked. */
-  readonly liveWindowMs: number;
-};
-
-/** Why a session ended; see {@link LiveStreams.sessionEnded}. */
-export type SessionEndReason = 'unpublished' | 'lost' | 'revoked' | 'error';
-
-/** One rendition as {@link LiveStatus} shows it. */
-export type LiveRenditionStatus = {
-  readonly id: string;
-  readonly kind: 'video' | 'audio';
-  readonly codecs: string;
-  readonly width: number | null;
-  readonly height: number | null;
-  readonly frameRate: number | null;
-  /** Bits per second over the listed segments; null before the first complete one. */
-  readonly averageBitrateBps: number | null;
-  readonly peakBitrateBps: number | null;
-  /** Last frame of a part at the ingest → part stored here, of the newest part; null before the first. */
-  readonly storeLatencyMs: number | null;
-  readonly lastMsn: number;
-  /** Index of the newest part of segment `lastMsn`; -1 when that segment is complete or empty. */
-  readonly lastPart: number;
-};
-
-/** A stream as the API shows it. */
-export type LiveStatus = {
-  readonly state: 'live' | 'reconnecting' | 'ended';
-  /** Highest MSN listed or open in any rendition: what the registry records and gives back as `lastMsnFloor`. */
-  readonly lastMsn: number;
-  readonly lastPart: number;
-  readonly renditions: readonly LiveRenditionStatus[];
-  readonly waiters: number;
-  /** Timelines begun in this process. */
-  readonly timelines: number;
-  readonly windowBytes: number;
-};
-
-/** One stream's live window, as the HTTP routes use it. */
-export type LiveStream = { readonly id: string };
 
 /**
  * All live streams of one origin process: numbers their timelines, takes their parts, renders their playlists, holds
  * and answers blocked requests. Memory only.
  */
 export class LiveStreams {
-  // eslint-disable-next-line no-useless-constructor
-  constructor(_settings: LiveSettings, _deps: LiveStreamsDeps) {
-    // Filled in with the live window.
+  readonly metrics: LiveMetrics;
+  readonly #settings: LiveSettings;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #holds: HeldRequests;
+  readonly #memory: MediaMemory;
+  readonly #streams = new Map<string, LiveStream>();
+
+  constructor(settings: LiveSettings, deps: LiveStreamsDeps) {
+    this.#settings = settings;
+    this.#clock = deps.clock;
+    this.#logger = deps.logger.child({ subsystem: 'live' });
+    this.metrics = new LiveMetrics(deps.metrics);
+    this.#holds = new HeldRequests(settings, { clock: deps.clock, metrics: this.metrics });
+    this.#memory = new MediaMemory(settings.totalBytesMax, this.metrics);
   }
 
   /**
    * Gives out the number and first MSN of a new timeline; parts of it are accepted from now on and parts of earlier
    * ones no longer.
    *
-   * @throws {ProblemError} 409 `fencing_token_stale`, 410 `session_ended`, 503 `streams_exhausted`
+   * @throws {ProblemError} 400 `presentation_invalid`, 409 `fencing_token_stale`, 410 `session_ended`,
+   *   503 `streams_exhausted`
    */
-  beginTimeline(_input: TimelineInput): TimelineGrant {
-    throw new Error('not built yet');
+  beginTimeline(input: TimelineInput): TimelineGrant {
+    const known = this.#streams.get(input.streamId);
+    if (known !== undefined) return known.beginTimeline(input);
+    if (this.#streams.size >= this.#settings.streamsMax && !this.#freeEnded(undefined))
+      throw new ProblemError(503, 'streams_exhausted', 'This origin serves as many streams as it may.', {
+        headers: { 'retry-after': '5' },
+      });
+    const stream = this.#newStream(input.streamId);
+    const grant = stream.beginTimeline(input);
+    this.#streams.set(input.streamId, stream);
+    this.metrics.streams.set(this.#streams.size);
+    return grant;
   }
 
   /**
@@ -84,25 +65,61 @@ export class LiveStreams {
    * (10 s at most after `unpublished`, none after `revoked`) is over and the playlist ends. A session that is not the
    * newest of its stream is ignored.
    */
-  sessionEnded(_streamId: string, _sessionId: string, _reason: SessionEndReason): void {
-    throw new Error('not built yet');
+  sessionEnded(streamId: string, sessionId: string, reason: SessionEndReason): void {
+    this.#streams.get(streamId)?.sessionEnded(sessionId, reason);
   }
 
   /** The stream was deleted: waiters get the ended playlist, later requests 404. */
-  remove(_streamId: string): void {
-    throw new Error('not built yet');
+  remove(streamId: string): void {
+    this.#forget(streamId);
   }
 
-  get(_streamId: string): LiveStream | undefined {
-    return undefined;
+  get(streamId: string): LiveStream | undefined {
+    return this.#streams.get(streamId);
   }
 
-  status(_streamId: string): LiveStatus | undefined {
-    return undefined;
+  status(streamId: string): LiveStatus | undefined {
+    return this.#streams.get(streamId)?.status;
   }
 
-  /** Answers every waiter and stops every timer; what comes later is answered 503. */
+  /** Answers every waiter with 503 and stops every timer; requests that would have to be held get 503 from now on. */
   close(): Promise<void> {
+    this.#holds.close(
+      new ProblemError(503, 'shutting_down', 'This origin is going down; ask another one.', {
+        headers: { 'retry-after': '1' },
+      }),
+    );
+    for (const streamId of this.#streams.keys()) this.#forget(streamId);
     return Promise.resolve();
+  }
+
+  #newStream(streamId: string): LiveStream {
+    return new LiveStream(streamId, this.#settings, {
+      clock: this.#clock,
+      logger: this.#logger,
+      metrics: this.metrics,
+      holds: this.#holds,
+      memory: this.#memory,
+      freeEnded: () => this.#freeEnded(streamId),
+      onForgotten: () => this.#forget(streamId),
+    });
+  }
+
+  /** Forgets the stream that was begun first of those that have ended. */
+  #freeEnded(exceptStreamId: string | undefined): boolean {
+    for (const [streamId, stream] of this.#streams) {
+      if (!stream.isEnded || streamId === exceptStreamId) continue;
+      this.#forget(streamId);
+      return true;
+    }
+    return false;
+  }
+
+  #forget(streamId: string): void {
+    const stream = this.#streams.get(streamId);
+    if (stream === undefined) return;
+    this.#streams.delete(streamId);
+    this.metrics.streams.set(this.#streams.size);
+    stream.dispose();
   }
 }

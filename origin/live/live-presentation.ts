@@ -1,0 +1,307 @@
+import type { Presentation, RenditionDescription } from '#protocol/ingest/publish-session.ts';
+import type { PartUpload } from '#protocol/ingest/part-upload.ts';
+import { writeMultivariantPlaylist, type MultivariantPlaylist } from '#protocol/hls/multivariant-playlist.ts';
+import { renditionPlaylistUri } from '#protocol/hls/media-uris.ts';
+import type { PlaylistConstants } from '#protocol/hls/server-control.ts';
+import type { Clock } from '#runtime/clock.ts';
+import { ProblemError } from '#runtime/http/problem.ts';
+import { GapCadence } from '#origin/live/gap-cadence.ts';
+import type { InitSection, MediaObject } from '#origin/live/live-segment.ts';
+import { LiveRendition, type RenditionContext } from '#origin/live/live-rendition.ts';
+import { comparePositions, laterPosition, type PartPosition } from '#origin/live/part-position.ts';
+import { placePart, type PartOutcome } from '#origin/live/part-placement.ts';
+import { RenderedPlaylist } from '#origin/live/playlist-snapshot.ts';
+import { RequestWaiters } from '#origin/live/request-waiters.ts';
+import { TimelineGrid } from '#origin/live/timeline-grid.ts';
+import { timelineStartUtcMs, type ListedEnd } from '#origin/live/timeline-plan.ts';
+
+/** Renditions of one playlist's life, retired ones included; more begin a new playlist. */
+export const RENDITIONS_MAX = 32;
+/** A rendition without a segment is no longer waited for when another one has this many. */
+const SEGMENTS_WITHOUT_LAGGARD = 3;
+
+/** Everything that shares one life of playlists: from the first part to EXT-X-ENDLIST. */
+export class LivePresentation {
+  readonly constants: PlaylistConstants;
+  /** Released when the presentation can be shown, or has ended without. */
+  readonly waiters: RequestWaiters<LivePresentation>;
+  readonly #clock: Clock;
+  readonly #context: RenditionContext;
+  readonly #renditions = new Map<string, LiveRendition>();
+  #grid: TimelineGrid;
+  #timelines = 0;
+  #lead: { readonly position: PartPosition; readonly atMs: number } | undefined;
+  #cadence: GapCadence | undefined;
+  #isPlayable = false;
+  #isEnded = false;
+  #multivariant: RenderedPlaylist | undefined;
+
+  constructor(presentation: Presentation, context: RenditionContext, clock: Clock) {
+    this.constants = context.constants;
+    this.#context = context;
+    this.#clock = clock;
+    this.#grid = new TimelineGrid(presentation, 1);
+    this.waiters = new RequestWaiters(context.holds);
+  }
+
+  get renditions(): ReadonlyMap<string, LiveRendition> {
+    return this.#renditions;
+  }
+
+  get grid(): TimelineGrid {
+    return this.#grid;
+  }
+
+  /** Whether players may see it: every rendition has a complete segment, or is too far behind to be waited for. */
+  get isPlayable(): boolean {
+    return this.#isPlayable;
+  }
+
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /** The newest part of any rendition; undefined before the first. */
+  get lastPart(): PartPosition | undefined {
+    return this.#lead?.position;
+  }
+
+  /** Whether a timeline can go on in the same playlists. */
+  canContinue(presentation: Presentation, firstMsn: number): boolean {
+    const ids = new Set([...this.#renditions.keys(), ...presentation.renditions.map(({ id }) => id)]);
+    const holeSegments = this.#lead === undefined ? 0 : firstMsn - 1 - this.#lead.position.msn;
+    return (
+      !this.#isEnded &&
+      presentation.targetDurationS === this.constants.targetDurationS &&
+      presentation.partTargetMs === this.constants.partTargetMs &&
+      ids.size <= RENDITIONS_MAX &&
+      holeSegments <= this.segmentsPerWindow
+    );
+  }
+
+  /** How many whole segments the window holds. */
+  get segmentsPerWindow(): number {
+    const { durationMs, segmentsMin } = this.#context.windowLength;
+    return Math.max(segmentsMin, Math.ceil(durationMs / this.#grid.segmentMs));
+  }
+
+  /**
+   * Goes over to a new timeline. All renditions first reach the same place, then are filled with gaps up to its first
+   * segment, so that the discontinuity has the same number in all of them.
+   */
+  beginTimeline(presentation: Presentation, timeline: number, anchorUtcMs: number): void {
+    this.stopGaps();
+    const nowMs = this.#clock.monotonicMs();
+    const grid = new TimelineGrid(presentation, timeline);
+    this.#closeUpTo(grid.firstMsn - 1, anchorUtcMs, nowMs);
+    const startUtcMs = timelineStartUtcMs(anchorUtcMs, this.#listedEnd());
+    const discontinuityNumber = this.#timelines;
+    this.#timelines += 1;
+    this.#grid = grid;
+    const byId = new Map(presentation.renditions.map((rendition) => [rendition.id, rendition]));
+    const timelineOf = ({ kind, timescale }: RenditionDescription) => ({
+      grid,
+      kind,
+      timescale,
+      startUtcMs,
+      discontinuityNumber,
+    });
+    for (const rendition of this.#renditions.values()) {
+      const description = byId.get(rendition.id);
+      rendition.beginTimeline(description, timeline, timelineOf(description ?? rendition.description));
+      byId.delete(rendition.id);
+    }
+    for (const description of byId.values())
+      this.#renditions.set(
+        description.id,
+        new LiveRendition(description, timeline, timelineOf(description), this.#context),
+      );
+    this.#refreshAll();
+  }
+
+  /** @throws {ProblemError} 409 `part_conflict` when the timeline has another init segment */
+  storeInit(rendition: LiveRendition, init: InitSection): PartOutcome {
+    const known = rendition.init(init.timeline);
+    if (known !== undefined) {
+      if (known.digest === init.digest) return 'repeated';
+      throw new ProblemError(409, 'part_conflict', 'The timeline has another init segment already.');
+    }
+    rendition.storeInit(init);
+    rendition.wake();
+    return 'stored';
+  }
+
+  /**
+   * Lists a part, and gaps for what is missing before it; then wakes who waited for it.
+   *
+   * @param media undefined when the upload says that the part does not exist
+   * @throws {ProblemError} as {@link placePart}
+   */
+  storePart(rendition: LiveRendition, upload: PartUpload, media: MediaObject | undefined): PartOutcome {
+    const segmentBefore = rendition.window.lastSegmentMsn;
+    const nowMs = this.#clock.monotonicMs();
+    const outcome = placePart(rendition, upload, media, this, nowMs);
+    if (outcome === 'repeated') return outcome;
+    if (rendition.window.lastSegmentMsn !== segmentBefore) this.#multivariant = undefined;
+    this.#advanceLead(rendition.window.lastPart, nowMs);
+    const changed = [rendition, ...this.#fillRetired(nowMs)];
+    if (this.#becomesPlayable()) this.#refreshAll();
+    else this.#refresh(changed);
+    return outcome;
+  }
+
+  /** Keeps the cadence with gaps, from the newest part on. */
+  startGaps(): void {
+    if (this.#isEnded || this.#lead === undefined || this.#cadence !== undefined) return;
+    const { position, atMs } = this.#lead;
+    const from = { msn: position.msn, part: this.#lastCellOf(position) };
+    this.#cadence = new GapCadence(this.#clock, this.#grid.cellMs, atMs, (cells) => {
+      const due = this.#grid.advance(from, cells);
+      const nowMs = this.#clock.monotonicMs();
+      for (const rendition of this.#begun()) rendition.fillTo(due, nowMs);
+      this.#lead = { position: due, atMs: atMs + cells * this.#grid.cellMs };
+      this.#refreshAll();
+    });
+  }
+
+  stopGaps(): void {
+    this.#cadence?.stop();
+    this.#cadence = undefined;
+  }
+
+  /** Adds EXT-X-ENDLIST everywhere and answers everybody. */
+  end(): void {
+    if (this.#isEnded) return;
+    this.stopGaps();
+    const nowMs = this.#clock.monotonicMs();
+    for (const rendition of this.#begun()) rendition.closeOpen(nowMs);
+    this.#isEnded = true;
+    this.#refreshAll();
+  }
+
+  /** The multivariant playlist as it is now; written again only when a segment has been completed. */
+  multivariant(): RenderedPlaylist {
+    if (this.#multivariant === undefined) {
+      const text = writeMultivariantPlaylist(this.#offer());
+      this.#multivariant = new RenderedPlaylist(text, this.#context.metrics);
+      this.#context.metrics.renders.inc({ playlist: 'multivariant' });
+    }
+    return this.#multivariant;
+  }
+
+  #begun(): LiveRendition[] {
+    return [...this.#renditions.values()].filter(({ window }) => window.lastPart !== undefined);
+  }
+
+  #advanceLead(position: PartPosition | undefined, atMs: number): void {
+    const lead = laterPosition(this.#lead?.position, position);
+    if (lead !== undefined && lead !== this.#lead?.position) this.#lead = { position: lead, atMs };
+  }
+
+  /** A part index from which the next one is a cell on: the end of its segment when that is complete. */
+  #lastCellOf(position: PartPosition): number {
+    const isComplete = this.#begun().some(({ window }) => window.lastSegmentMsn >= position.msn);
+    return isComplete ? this.#grid.partsPerSegment - 1 : position.part;
+  }
+
+  /** Brings all renditions to the end of segment `msn`. */
+  #closeUpTo(msn: number, anchorUtcMs: number, nowMs: number): void {
+    if (this.#lead === undefined) return;
+    const { position } = this.#lead;
+    const begun = this.#begun();
+    for (const rendition of begun) {
+      rendition.fillTo(position, nowMs);
+      rendition.closeOpen(nowMs);
+    }
+    // The gaps last as long as the media is missing, as far as their number allows.
+    const missingMs = anchorUtcMs - (this.#listedEnd()?.utcMs ?? anchorUtcMs);
+    const cells = Math.max(0, Math.round(missingMs / this.#grid.cellMs));
+    for (const rendition of begun) rendition.padTo(msn, cells, nowMs);
+    const lastPart = begun[0]?.window.lastPart;
+    if (lastPart !== undefined) this.#lead = { position: lastPart, atMs: nowMs };
+  }
+
+  #listedEnd(): ListedEnd | undefined {
+    let end: ListedEnd | undefined;
+    for (const { window } of this.#renditions.values()) {
+      const { newest } = window;
+      if (newest !== undefined && newest.endUtcMs > (end?.utcMs ?? 0))
+        end = { utcMs: newest.endUtcMs, segmentMs: newest.durationMs };
+    }
+    return end;
+  }
+
+  /** Those who still watch a rendition that is no longer made get gaps at the pace of the others. */
+  #fillRetired(nowMs: number): LiveRendition[] {
+    const lead = this.#lead?.position;
+    if (lead === undefined) return [];
+    const behind = this.#begun().filter(
+      ({ isRetired, window }) => isRetired && comparePositions(window.next, lead) <= 0,
+    );
+    for (const rendition of behind) rendition.fillTo(lead, nowMs);
+    return behind;
+  }
+
+  /** Whether this is the moment in which the presentation can be shown. */
+  #becomesPlayable(): boolean {
+    if (this.#isPlayable) return false;
+    const made = [...this.#renditions.values()].filter(({ isRetired }) => !isRetired);
+    this.#isPlayable =
+      made.every(({ hasMedia }) => hasMedia) ||
+      made.some(({ hasMedia, window }) => hasMedia && window.complete.length >= SEGMENTS_WITHOUT_LAGGARD);
+    return this.#isPlayable;
+  }
+
+  #refreshAll(): void {
+    this.#multivariant = undefined;
+    this.#refresh([...this.#renditions.values()]);
+    this.waiters.publish(this);
+  }
+
+  /** New versions first, in all that changed, then the waiters: nobody learns of a rendition what another denies. */
+  #refresh(changed: readonly LiveRendition[]): void {
+    for (const rendition of changed)
+      rendition.refresh({
+        renditionReports: this.#offered().flatMap((peer) =>
+          peer.id === rendition.id ? [] : (peer.report ?? []),
+        ),
+        isPlayable: this.#isPlayable,
+        isEnded: this.#isEnded,
+      });
+    for (const rendition of changed) rendition.wake();
+  }
+
+  /** Renditions that the multivariant playlist names. */
+  #offered(): LiveRendition[] {
+    return [...this.#renditions.values()].filter(({ hasMedia, isRetired }) => hasMedia && !isRetired);
+  }
+
+  #offer(): MultivariantPlaylist {
+    const offered = this.#offered();
+    const common = (rendition: LiveRendition, { id, codecs, bitrateBps }: RenditionDescription) => ({
+      id,
+      codecs,
+      uri: renditionPlaylistUri(id),
+      nominalBps: bitrateBps,
+      bandwidth: rendition.bandwidth.declared(bitrateBps),
+    });
+    return {
+      video: offered.flatMap((rendition) => {
+        const { description } = rendition;
+        if (description.kind !== 'video') return [];
+        const { width, height, frameRate } = description;
+        return {
+          ...common(rendition, description),
+          width,
+          height,
+          frameRate: frameRate.numerator / frameRate.denominator,
+        };
+      }),
+      audio: offered.flatMap((rendition) => {
+        const { description } = rendition;
+        if (description.kind !== 'audio') return [];
+        return { ...common(rendition, description), channels: description.channels };
+      }),
+    };
+  }
+}

@@ -1,0 +1,343 @@
+import type { PartUpload } from '#protocol/ingest/part-upload.ts';
+import type { Presentation, TimelineGrant } from '#protocol/ingest/publish-session.ts';
+import type { Clock, Timer } from '#runtime/clock.ts';
+import { ProblemError } from '#runtime/http/problem.ts';
+import type { Logger } from '#runtime/log.ts';
+import type { HeldRequests } from '#origin/live/held-requests.ts';
+import type { LiveMetrics } from '#origin/live/live-metrics.ts';
+import { LivePlayback } from '#origin/live/live-playback.ts';
+import { LivePresentation } from '#origin/live/live-presentation.ts';
+import type { LiveRendition } from '#origin/live/live-rendition.ts';
+import { digestOf } from '#origin/live/live-segment.ts';
+import type { LiveSettings } from '#origin/live/live-settings.ts';
+import { renditionStatus, type LiveStatus } from '#origin/live/live-status.ts';
+import type { MediaMemory } from '#origin/live/media-memory.ts';
+import { assertInitBoxes, assertPartBoxes } from '#origin/live/part-boxes.ts';
+import { assertPlace, type PartOutcome } from '#origin/live/part-placement.ts';
+import { comparePositions } from '#origin/live/part-position.ts';
+import type { PlaylistSnapshot } from '#origin/live/playlist-snapshot.ts';
+import { StreamHolds } from '#origin/live/request-waiters.ts';
+import { RetainedSegments } from '#origin/live/retained-segments.ts';
+import { assertPlayable } from '#origin/live/timeline-grid.ts';
+import { firstMsnOf } from '#origin/live/timeline-plan.ts';
+import type { SessionEndReason, TimelineInput } from '#origin/live/timeline-input.ts';
+
+/** What a stream shares with all others of the process. */
+export type LiveStreamDeps = {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: LiveMetrics;
+  readonly holds: HeldRequests;
+  readonly memory: MediaMemory;
+  /** Makes room by giving up another, ended stream; false when there is none. */
+  readonly freeEnded: () => boolean;
+  /** Called when the ended playlist has been served long enough. */
+  readonly onForgotten: () => void;
+};
+
+/** Who writes: the headers that every upload carries. */
+export type Writer = Pick<PartUpload, 'sessionId' | 'fencingToken' | 'timeline'>;
+
+/** Longest a playlist waits after the broadcaster has said goodbye. */
+export const UNPUBLISHED_WINDOW_MAX_MS = 10_000;
+/** Fewest complete segments a live playlist keeps. */
+const SEGMENTS_LISTED_MIN = 6;
+/**
+ * Numbers left out before a new playlist at the same URLs: requests for the next segments of the old one may have been
+ * answered with its end, and caches remember that.
+ */
+const NEW_PLAYLIST_MSN_MARGIN = 3;
+
+/** One stream: its publish session, its presentation of the moment, and the memory of both. */
+export class LiveStream {
+  readonly id: string;
+  readonly playback: LivePlayback;
+  readonly #settings: LiveSettings;
+  readonly #deps: LiveStreamDeps;
+  readonly #holds: StreamHolds;
+  readonly #retained = new RetainedSegments();
+  #presentation: LivePresentation | undefined;
+  #session = { id: '', fencingToken: 0, isOver: true, reconnectWindowMs: 0 };
+  #timeline = 0;
+  #timelines = 0;
+  #bytes = 0;
+  /** Ends the playlist when the broadcaster stays away, or forgets it when it has ended. */
+  #timer: Timer | undefined;
+
+  constructor(id: string, settings: LiveSettings, deps: LiveStreamDeps) {
+    this.id = id;
+    this.#settings = settings;
+    this.#deps = deps;
+    this.#holds = new StreamHolds(deps.holds, settings.streamWaitersMax);
+    const presentation = (): LivePresentation | undefined => this.#presentation;
+    this.playback = new LivePlayback(
+      {
+        get presentation() {
+          return presentation();
+        },
+        retained: this.#retained,
+      },
+      deps.clock,
+    );
+  }
+
+  get isEnded(): boolean {
+    return this.#presentation?.isEnded ?? true;
+  }
+
+  /** @throws {ProblemError} 409 `fencing_token_stale`, 410 `session_ended`, 400 `presentation_invalid` */
+  beginTimeline(input: TimelineInput): TimelineGrant {
+    assertPlayable(input.presentation);
+    this.#admitSession(input);
+    const { ticks, timescale } = input.presentation.segmentDuration;
+    const lastNumber = Math.max(input.lastMsnFloor, this.#timeline, this.#presentation?.lastPart?.msn ?? 0);
+    const firstMsnAfter = (last: number): number =>
+      firstMsnOf({
+        anchorUtcMs: input.anchorUtcMs,
+        nowUtcMs: this.#deps.clock.nowMs(),
+        segmentMs: (ticks * 1000) / timescale,
+        lastNumber: last,
+      });
+    let firstMsn = firstMsnAfter(lastNumber);
+    let presentation = this.#presentation;
+    const isContinued = presentation?.canContinue(input.presentation, firstMsn) === true;
+    if (presentation === undefined || !isContinued) {
+      if (presentation !== undefined) {
+        firstMsn = firstMsnAfter(lastNumber + NEW_PLAYLIST_MSN_MARGIN);
+        this.#replace(presentation);
+      }
+      presentation = this.#newPresentation(input.presentation, input.liveWindowMs);
+    }
+    this.#timer?.cancel();
+    // A timeline has the number of its first segment: it grows, also over restarts, and no init segment's URL comes twice.
+    this.#timeline = firstMsn;
+    this.#timelines += 1;
+    this.#presentation = presentation;
+    presentation.beginTimeline(input.presentation, firstMsn, input.anchorUtcMs);
+    this.#deps.logger.info({ streamId: this.id, firstMsn, isContinued }, 'timeline begun');
+    return { timeline: firstMsn, firstMsn };
+  }
+
+  /** See `LiveStreams.sessionEnded`. */
+  sessionEnded(sessionId: string, reason: SessionEndReason): void {
+    const session = this.#session;
+    if (session.id !== sessionId || this.isEnded || (session.isOver && reason !== 'revoked')) return;
+    session.isOver = true;
+    const windowMs =
+      reason === 'unpublished'
+        ? Math.min(session.reconnectWindowMs, UNPUBLISHED_WINDOW_MAX_MS)
+        : session.reconnectWindowMs;
+    this.#deps.logger.info({ streamId: this.id, reason, windowMs }, 'session ended');
+    this.#timer?.cancel();
+    if (reason === 'revoked' || windowMs <= 0) return this.end();
+    this.#timer = this.#deps.clock.after(windowMs, () => this.end());
+    this.#presentation?.startGaps();
+  }
+
+  /** Adds EXT-X-ENDLIST and answers everybody; the playlist stays for `endedRetentionMs`. */
+  end(): void {
+    this.#session.isOver = true;
+    if (this.isEnded) return;
+    this.#timer?.cancel();
+    this.#presentation?.end();
+    this.#timer = this.#deps.clock.after(this.#settings.endedRetentionMs, this.#deps.onForgotten);
+    this.#deps.logger.info({ streamId: this.id, lastMsn: this.#lastMsn }, 'playlist ended');
+  }
+
+  /** Ends it and gives its memory back; the object is of no use afterwards. */
+  dispose(): void {
+    this.end();
+    this.#timer?.cancel();
+    this.#deps.memory.add(-this.#bytes);
+    this.#bytes = 0;
+  }
+
+  /**
+   * Checks whether the writer may write to the rendition at all.
+   *
+   * @throws {ProblemError} 404, 409, 410
+   */
+  assertWriter(renditionId: string, writer: Writer): void {
+    this.#admit(renditionId, writer);
+  }
+
+  /**
+   * Checks everything about a part that its headers tell, so that a body that would be refused is not read.
+   *
+   * @throws {ProblemError} 404, 409, 410, 422
+   */
+  assertAcceptable(renditionId: string, upload: PartUpload): void {
+    const { rendition, presentation } = this.#admit(renditionId, upload);
+    assertPlace(rendition, upload, presentation);
+  }
+
+  /**
+   * Stores and lists a part.
+   *
+   * @param body empty when the upload says that the part does not exist
+   * @param expectedDigest SHA-256 of the body, base64url, if the sender said one
+   * @throws {ProblemError} 404, 409, 410, 422, 503 `live_window_full`; nothing has changed then
+   */
+  storePart(
+    renditionId: string,
+    upload: PartUpload,
+    body: Uint8Array<ArrayBuffer>,
+    expectedDigest?: string,
+  ): PartOutcome {
+    const { rendition, presentation } = this.#admit(renditionId, upload);
+    const digest = checkedDigest(body, expectedDigest);
+    if (upload.gap && body.length > 0)
+      throw new ProblemError(422, 'part_invalid', 'A part that does not exist has no body.');
+    if (!upload.gap) assertPartBoxes(body);
+    assertPlace(rendition, upload, presentation);
+    if (comparePositions(upload, rendition.window.next) >= 0) this.#makeRoom(body.length);
+    const media = upload.gap ? undefined : { bytes: body, digest };
+    const outcome = presentation.storePart(rendition, upload, media);
+    this.#deps.metrics.partsStored.inc({ outcome });
+    if (outcome === 'stored') {
+      this.#addBytes(body.length);
+      rendition.storeLatencyMs = Math.max(0, this.#deps.clock.nowMs() - upload.arrivalUtcMs);
+      this.#deps.metrics.partStoreLatency.observe(rendition.storeLatencyMs / 1000);
+    }
+    return outcome;
+  }
+
+  /** Stores the init segment of the timeline. @throws {ProblemError} 404, 409, 410, 422 */
+  storeInit(
+    renditionId: string,
+    writer: Writer,
+    body: Uint8Array<ArrayBuffer>,
+    expectedDigest?: string,
+  ): PartOutcome {
+    const { rendition, presentation } = this.#admit(renditionId, writer);
+    const digest = checkedDigest(body, expectedDigest);
+    assertInitBoxes(body);
+    const { kind } = rendition.description;
+    return presentation.storeInit(rendition, { bytes: body, digest, timeline: writer.timeline, kind });
+  }
+
+  /** The newest version of a media playlist, whether or not players may see it yet. */
+  snapshot(renditionId: string): PlaylistSnapshot | undefined {
+    return this.#presentation?.renditions.get(renditionId)?.snapshot;
+  }
+
+  get status(): LiveStatus {
+    const lastPart = this.#presentation?.lastPart;
+    const renditions = [...(this.#presentation?.renditions.values() ?? [])];
+    return {
+      state: this.isEnded ? 'ended' : this.#session.isOver ? 'reconnecting' : 'live',
+      lastMsn: this.#lastMsn,
+      lastPart: lastPart?.msn === this.#lastMsn ? lastPart.part : -1,
+      renditions: renditions.filter(({ isRetired }) => !isRetired).map(renditionStatus),
+      waiters: this.#holds.count,
+      timelines: this.#timelines,
+      windowBytes: this.#bytes,
+    };
+  }
+
+  get #lastMsn(): number {
+    return Math.max(this.#timeline, this.#presentation?.lastPart?.msn ?? 0);
+  }
+
+  #admitSession(input: TimelineInput): void {
+    const session = this.#session;
+    const isNewer = input.fencingToken > session.fencingToken;
+    if (!isNewer && (input.fencingToken < session.fencingToken || input.sessionId !== session.id))
+      throw staleToken();
+    if (!isNewer && session.isOver) throw sessionOver();
+    this.#session = {
+      id: input.sessionId,
+      fencingToken: input.fencingToken,
+      isOver: false,
+      reconnectWindowMs: input.reconnectWindowMs,
+    };
+  }
+
+  #admit(renditionId: string, writer: Writer): { rendition: LiveRendition; presentation: LivePresentation } {
+    const session = this.#session;
+    if (writer.fencingToken < session.fencingToken) throw staleToken();
+    if (writer.fencingToken > session.fencingToken || writer.sessionId !== session.id)
+      throw new ProblemError(404, 'session_not_found', 'This session has no timeline here.');
+    if (session.isOver) throw sessionOver();
+    if (writer.timeline < this.#timeline)
+      throw new ProblemError(409, 'timeline_stale', `Timeline ${this.#timeline} has begun since.`);
+    if (writer.timeline > this.#timeline)
+      throw new ProblemError(404, 'timeline_not_found', 'No such timeline was given out.');
+    const presentation = this.#presentation;
+    const rendition = presentation?.renditions.get(renditionId);
+    if (presentation === undefined || rendition === undefined || rendition.isRetired)
+      throw new ProblemError(404, 'rendition_not_found', 'The timeline has no such rendition.');
+    return { rendition, presentation };
+  }
+
+  #newPresentation(presentation: Presentation, liveWindowMs: number): LivePresentation {
+    const { targetDurationS, partTargetMs } = presentation;
+    return new LivePresentation(
+      presentation,
+      {
+        constants: { targetDurationS, partTargetMs },
+        windowLength: {
+          // @spec rfc8216bis §6.2.2: never less than three target durations
+          durationMs: Math.max(liveWindowMs, targetDurationS * 3000),
+          segmentsMin: SEGMENTS_LISTED_MIN,
+        },
+        holds: this.#holds,
+        metrics: this.#deps.metrics,
+        retain: (renditionId, segment, untilMs) => this.#retained.add(renditionId, segment, untilMs),
+      },
+      this.#deps.clock,
+    );
+  }
+
+  /** Ends a presentation whose URLs another one takes over; what it listed stays downloadable for a while. */
+  #replace(presentation: LivePresentation): void {
+    presentation.end();
+    const nowMs = this.#deps.clock.monotonicMs();
+    for (const rendition of presentation.renditions.values()) rendition.retainAll(nowMs);
+  }
+
+  /** @throws {ProblemError} 503 `live_window_full` when even the shortest playlists leave no room */
+  #makeRoom(bytes: number): void {
+    this.#addBytes(-this.#retained.dropExpired(this.#deps.clock.monotonicMs()));
+    const isFull = (): boolean => this.#bytes + bytes > this.#settings.streamBytesMax;
+    while (isFull() || !this.#deps.memory.hasRoom(bytes)) {
+      if (!isFull() && this.#deps.freeEnded()) continue;
+      const freedBytes = this.#dropOldest();
+      if (freedBytes === undefined)
+        throw new ProblemError(503, 'live_window_full', 'There is no memory for this part.', {
+          headers: { 'retry-after': '1' },
+        });
+      this.#addBytes(-freedBytes);
+      this.#deps.metrics.earlyEvictions.inc();
+    }
+  }
+
+  #dropOldest(): number | undefined {
+    const retained = this.#retained.dropOldest();
+    if (retained !== undefined) return retained.mediaBytes;
+    const freed = [...(this.#presentation?.renditions.values() ?? [])].flatMap(
+      (rendition) => rendition.evictOldest() ?? [],
+    );
+    return freed.length === 0 ? undefined : freed.reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  #addBytes(bytes: number): void {
+    this.#bytes += bytes;
+    this.#deps.memory.add(bytes);
+  }
+}
+
+function checkedDigest(body: Uint8Array<ArrayBuffer>, expected: string | undefined): string {
+  const digest = digestOf(body);
+  if (expected !== undefined && expected !== digest)
+    throw new ProblemError(422, 'part_invalid', 'The body does not have the digest that was sent.');
+  return digest;
+}
+
+function staleToken(): ProblemError {
+  return new ProblemError(409, 'fencing_token_stale', 'A newer session writes this stream; stop.');
+}
+
+function sessionOver(): ProblemError {
+  return new ProblemError(410, 'session_ended', 'The session has ended; stop.');
+}
