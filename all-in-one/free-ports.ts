@@ -40,14 +40,9 @@ function tryPort(port: number, host: string): Promise<string | undefined> {
 }
 
 function describe(error: NodeJS.ErrnoException, port: number, host: string): string {
-  switch (error.code) {
-    case 'EADDRINUSE':
-      return `port ${port} is taken by another program; stop it or choose another port (0 takes any free one)`;
-    case 'EACCES':
-      return `port ${port} may only be opened by root; choose one above 1023`;
-    case 'EADDRNOTAVAIL':
-      return `${host} is not an address of this machine`;
-    default:
-      return `cannot listen on ${host}:${port} (${error.message})`;
-  }
+  if (error.code === 'EADDRINUSE')
+    return `port ${port} is taken by another program; stop it or choose another port (0 takes any free one)`;
+  if (error.code === 'EACCES') return `port ${port} may only be opened by root; choose one above 1023`;
+  if (error.code === 'EADDRNOTAVAIL') return `${host} is not an address of this machine`;
+  return `cannot listen on ${host}:${port} (${error.message})`;
 }
