@@ -8,61 +8,74 @@ export type CapacityNode = {
   readonly id: string;
   /** Finite and not negative. */
   readonly weight: number;
-  /** What it can carry, in the unit of the demand; `Infinity` for no limit. */
+  /** What it can carry, above 0, in the unit of the demand; `Infinity` for no limit. */
   readonly capacity: number;
 };
+
+/** Keys of one kind: how many, and between which nodes (by their places in the list) they are shared out. */
+export type CapacityDemand = { readonly amount: number; readonly nodes: readonly number[] };
 
 export type CapacityShares = {
   /** Factor 0…1 to lower each node's weight by, in the order of the nodes. 1 for a node that stays below its limit. */
   readonly factors: readonly number[];
   /** Expected load of each node after that, in the unit of the demand. */
   readonly loads: readonly number[];
-  /** Demand that fits nowhere. It is spread over the nodes in proportion to what they can carry. */
+  /** Part of the loads that is above what the nodes can carry: demand that fits nowhere. */
   readonly excess: number;
 };
 
+const ROUNDS_MAX = 500;
+const PRECISION = 1e-4;
+/** Weights may become small but never 0, which would mean something else. */
+const FACTOR_MIN = 1e-9;
+
 /**
- * Fits a demand into the nodes.
+ * Fits demands into the nodes. Where they do not fit, all nodes that could take them are overloaded alike.
  *
- * @param demand total load, for instance viewers; 0 leaves every weight as it is
+ * Each round lowers the nodes that are too full in proportion and raises those that have been lowered too far, as far as
+ * their own weights; it ends when nothing moves by more than a ten-thousandth, after some dozen rounds as a rule.
  */
-export function fitCapacity(nodes: readonly CapacityNode[], demand: number): CapacityShares {
-  const weighted = nodes.filter((node) => node.weight > 0);
-  const room = weighted.reduce((sum, node) => sum + node.capacity, 0);
-  if (demand >= room) return overfull(nodes, demand, room);
-  const full = new Set<CapacityNode>();
-  // Each round finds at least one more full node or ends: what a full node cannot take raises the share of the others.
-  for (;;) {
-    const open = weighted.filter((node) => !full.has(node));
-    const openWeight = open.reduce((sum, node) => sum + node.weight, 0);
-    const openDemand = [...full].reduce((rest, node) => rest - node.capacity, demand);
-    const perWeight = openWeight === 0 ? 0 : openDemand / openWeight;
-    const overflowing = open.filter((node) => perWeight * node.weight > node.capacity);
-    if (overflowing.length === 0) {
-      // A full node's weight is what gives it, beside the unchanged weights of the open ones, exactly its capacity.
-      const factorOf = (node: CapacityNode): number =>
-        full.has(node) && perWeight > 0 ? node.capacity / (perWeight * node.weight) : 1;
-      return {
-        factors: nodes.map(factorOf),
-        loads: nodes.map((node) => perWeight * node.weight * factorOf(node)),
-        excess: 0,
-      };
-    }
-    for (const node of overflowing) full.add(node);
+export function fitCapacity(
+  nodes: readonly CapacityNode[],
+  demands: readonly CapacityDemand[],
+): CapacityShares {
+  let factors = nodes.map(() => 1);
+  let loads = loadsOf(nodes, factors, demands);
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    const wanted = nodes.map(({ capacity }, i) => {
+      const load = loads[i] ?? 0;
+      const factor = factors[i] ?? 1;
+      return load === 0 || capacity === Infinity ? 1 : Math.min(1, (factor * capacity) / load);
+    });
+    // Only ratios count: with every node too full they would all sink for ever.
+    const loaded = wanted.filter((_, i) => (loads[i] ?? 0) > 0);
+    const largest = loaded.length > 0 ? Math.max(...loaded) : 1;
+    const next = wanted.map((factor, i) =>
+      (loads[i] ?? 0) > 0 ? Math.max(FACTOR_MIN, factor / largest) : 1,
+    );
+    const moved = Math.max(0, ...next.map((factor, i) => Math.abs(factor / (factors[i] ?? 1) - 1)));
+    factors = next;
+    loads = loadsOf(nodes, factors, demands);
+    if (moved < PRECISION) break;
   }
+  const excess = nodes.reduce((sum, { capacity }, i) => {
+    const above = (loads[i] ?? 0) - capacity;
+    return sum + (above > PRECISION * capacity * 10 ? above : 0);
+  }, 0);
+  return { factors, loads, excess };
 }
 
-/** More than all can carry: everybody gets the same overload, so weights follow capacities. */
-function overfull(nodes: readonly CapacityNode[], demand: number, room: number): CapacityShares {
-  const relative = nodes.map((node) =>
-    node.weight > 0 && room > 0 ? node.capacity / room / node.weight : 0,
-  );
-  const largest = Math.max(0, ...relative);
-  return {
-    factors: relative.map((value, index) =>
-      nodes[index]?.weight === 0 || largest === 0 ? 1 : value / largest,
-    ),
-    loads: nodes.map((node) => (node.weight > 0 && room > 0 ? (demand * node.capacity) / room : 0)),
-    excess: Math.max(0, demand - room),
-  };
+function loadsOf(
+  nodes: readonly CapacityNode[],
+  factors: readonly number[],
+  demands: readonly CapacityDemand[],
+): number[] {
+  const loads = nodes.map(() => 0);
+  const weightOf = (i: number): number => (nodes[i]?.weight ?? 0) * (factors[i] ?? 1);
+  for (const demand of demands) {
+    const sum = demand.nodes.reduce((total, i) => total + weightOf(i), 0);
+    if (sum === 0) continue;
+    for (const i of demand.nodes) loads[i] = (loads[i] ?? 0) + (demand.amount * weightOf(i)) / sum;
+  }
+  return loads;
 }
