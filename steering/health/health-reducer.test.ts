@@ -4,12 +4,11 @@ import {
   expireHealth,
   factorOf,
   initialHealth,
-  RECENT_MAX,
   reduceHealth,
   type HealthInput,
   type HealthState,
 } from '#steering/health/health-reducer.ts';
-import { DEFAULT_HEALTH_RULES } from '#steering/health/health-rules.ts';
+import { DEFAULT_HEALTH_RULES, RECENT_MAX } from '#steering/health/health-rules.ts';
 import { seededRandom } from '#tests/support/seeded-random.ts';
 
 const rules = DEFAULT_HEALTH_RULES;
@@ -75,6 +74,15 @@ describe('falling', () => {
     expect(run.state.state).toBe('suspect');
     expect(run.factor).toBeGreaterThanOrEqual(0.5);
     expect(run.factor).toBeLessThanOrEqual(0.7);
+  });
+
+  it('takes most samples being bad, though never enough in a row', () => {
+    const run = healthy();
+    for (let round = 0; round < 4; round++) run.feed(dead, 3).feed(good);
+    expect(run.state).toMatchObject({ state: 'ejected', ejectedHard: true });
+    const half = healthy();
+    for (let round = 0; round < 100; round++) half.feed(dead).feed(good, 2);
+    expect(half.state.state).toBe('healthy');
   });
 
   it('does not add up samples across a pause', () => {
@@ -185,7 +193,8 @@ describe('any history', () => {
           const moves = before.state === 'ejected' ? ['ejected', 'ramping'] : ALL_STATES;
           expect(moves).toContain(state.state);
           const fell = before.state !== 'ejected' && state.state === 'ejected';
-          expect(fell && state.badStreak < rules.fall - 1).toBe(false);
+          const reason = state.badStreak >= rules.fall - 1 || state.recent.length >= rules.fallOfRecent;
+          expect(fell && !reason).toBe(false);
         }
       }),
       { numRuns: 300 },

@@ -1,5 +1,5 @@
 import type { CdnState } from '#steering/health/cdn-health.ts';
-import type { HealthRules } from '#steering/health/health-rules.ts';
+import { RECENT_MAX, type HealthRules } from '#steering/health/health-rules.ts';
 
 /** One judgement of a CDN, made of one or more probes of one round. */
 export type HealthInput =
@@ -40,8 +40,8 @@ export type HealthState = {
   readonly rampStepSinceMs: number;
 };
 
-/** Scores whose median is smoothed: two of five may be anything without moving it. */
-export const RECENT_MAX = 5;
+/** Newest scores whose median is smoothed: two of five may be anything without moving it. */
+const MEDIAN_OF = 5;
 /** Weight of the newest median in the smoothed score. */
 const SMOOTHING = 0.5;
 /** The quality of a CDN that was not ejected is at least this. */
@@ -83,7 +83,7 @@ export function reduceHealth(
   const now = Math.max(nowMs, before.lastSampleMs);
   const rested = forgetOldStreaks(before, now, rules);
   // Nothing was learned; and what looked bad may have been the origin's fault from the beginning.
-  if (!input.judged) return { ...rested, badStreak: 0, hardStreak: 0, lastSampleMs: now };
+  if (!input.judged) return { ...rested, badStreak: 0, hardStreak: 0, recent: [], lastSampleMs: now };
   const counted = count(rested, input, now, rules);
   return settle(counted, now, rules);
 }
@@ -122,7 +122,7 @@ function count(
   now: number,
   rules: HealthRules,
 ): HealthState {
-  const score = Math.min(1, Math.max(0, input.score));
+  const score = input.hard ? 0 : Math.min(1, Math.max(0, input.score));
   const recent = [...state.recent, score].slice(-RECENT_MAX);
   const smoothed = state.smoothed + SMOOTHING * (medianWithPrior(recent) - state.smoothed);
   const bad = input.hard || score < rules.badBelow;
@@ -140,11 +140,16 @@ function count(
   };
 }
 
-/** Median of the last scores; while there are few, as if good ones had gone before. */
+/** Median of the newest scores; while there are few, as if good ones had gone before. */
 function medianWithPrior(recent: readonly number[]): number {
-  const prior = Array.from({ length: RECENT_MAX - recent.length }, () => 1);
-  const sorted = [...prior, ...recent].sort((a, b) => a - b);
-  return sorted[(RECENT_MAX - 1) / 2] ?? 1;
+  const newest = recent.slice(-MEDIAN_OF);
+  const prior = Array.from({ length: MEDIAN_OF - newest.length }, () => 1);
+  const sorted = [...prior, ...newest].sort((a, b) => a - b);
+  return sorted[(MEDIAN_OF - 1) / 2] ?? 1;
+}
+
+function badOfRecent(state: HealthState, rules: HealthRules): number {
+  return state.recent.filter((score) => score < rules.badBelow).length;
 }
 
 function steppedQuality(smoothed: number, before: number): number {
@@ -165,7 +170,8 @@ function settle(state: HealthState, now: number, rules: HealthRules): HealthStat
       return state.badStreak >= 2 || state.quality < 1 ? enter(forgiven, 'suspect', now) : forgiven;
     }
     case 'suspect':
-      if (isFallen(state, rules.fall, rules.hardFall)) return eject(state, now, rules);
+      if (isFallen(state, rules.fall, rules.hardFall) || badOfRecent(state, rules) >= rules.fallOfRecent)
+        return eject(state, now, rules);
       return state.goodStreak >= rules.rise && state.quality === 1 ? enter(state, 'healthy', now) : state;
     case 'ejected':
       if (now < state.ejectedUntilMs || state.goodStreak < rules.rise) return state;
@@ -205,7 +211,7 @@ function eject(state: HealthState, now: number, rules: HealthRules): HealthState
     ...enter(state, 'ejected', now),
     ejections,
     ejectedUntilMs: now + lengthMs,
-    ejectedHard: state.hardStreak > 0,
+    ejectedHard: state.hardStreak > 0 || state.recent.filter((score) => score === 0).length * 2 > RECENT_MAX,
     goodStreak: 0,
   };
 }

@@ -1,3 +1,6 @@
+/** Scores remembered of a CDN. */
+export const RECENT_MAX = 12;
+
 /** When a CDN falls, when it rises, and how it comes back. Times are ms of the monotonic clock. */
 export type HealthRules = {
   /** Bad samples in a row after which a CDN falls. */
@@ -12,6 +15,8 @@ export type HealthRules = {
   /** A sample scoring below is bad, one scoring from `goodFrom` on is good; between the two it is neither. */
   readonly badBelow: number;
   readonly goodFrom: number;
+  /** So many bad ones of the last {@link RECENT_MAX} let a CDN fall too, though never enough of them come in a row. */
+  readonly fallOfRecent: number;
   /** First ejection lasts this long, each further one twice as long as the one before, up to the cap. */
   readonly ejectionBaseMs: number;
   readonly ejectionMaxMs: number;
@@ -34,6 +39,7 @@ export const DEFAULT_HEALTH_RULES: HealthRules = {
   rise: 2,
   badBelow: 0.5,
   goodFrom: 0.7,
+  fallOfRecent: 8,
   ejectionBaseMs: 10_000,
   ejectionMaxMs: 300_000,
   ejectionForgetMs: 600_000,

@@ -6,7 +6,7 @@ export type HttpFault =
   | { readonly kind: 'none' }
   /** Every answer has this status. */
   | { readonly kind: 'status'; readonly status: number }
-  /** Media playlists stay as they were when the fault began, with 200, whatever the directives say. */
+  /** Media playlists stay as they were when they were last asked for, with 200, whatever the directives say. */
   | { readonly kind: 'frozen' }
   /** Playlists are right, blocking reloads are never answered. */
   | { readonly kind: 'hang_reload' }
@@ -67,7 +67,7 @@ export async function startFaultyCdn(originUrl: string): Promise<FaultyCdn> {
     } catch {
       return void response.writeHead(502).end();
     }
-    if (isPlaylist && fault.kind !== 'frozen') frozen.set(url.pathname, body);
+    if (isPlaylist && status === 200) frozen.set(url.pathname, body);
     if (isPart && fault.kind === 'truncated') {
       response.writeHead(200, { 'content-length': body.length });
       response.write(body.subarray(0, body.length / 2), () => response.destroy());
