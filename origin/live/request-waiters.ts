@@ -64,11 +64,11 @@ export class RequestWaiters<State> {
    * @throws {ProblemError} 503 when there is no room, when the deadline passes or at shutdown
    * @throws {ClientGoneError} when the client goes away first
    */
-  wait(key: string, isMet: (state: State) => boolean, hold: Hold): Promise<State> {
-    if (hold.signal.aborted) return Promise.reject(new ClientGoneError());
+  async wait(key: string, isMet: (state: State) => boolean, hold: Hold): Promise<State> {
+    if (hold.signal.aborted) throw new ClientGoneError();
     this.#holds.assertRoom();
     const group = this.#groupOf(key, isMet);
-    return new Promise<State>((resolve, reject) => {
+    return await new Promise<State>((resolve, reject) => {
       const onAbort = (): void => {
         this.#holds.all.metrics.waits.inc({ outcome: 'aborted' });
         held.fail(new ClientGoneError());

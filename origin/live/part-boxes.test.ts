@@ -1,0 +1,60 @@
+import { describe, expect, it } from 'vitest';
+import { ascii, makeBox, makeFullBox, u32 } from '#protocol/cmaf/boxes.ts';
+import { assertInitBoxes, assertPartBoxes } from '#origin/live/part-boxes.ts';
+import { makeInit, makePart, videoRendition } from '#origin/live/testing/synthetic-media.ts';
+
+const PART = makePart({ startTicks: 0, durationTicks: 1_000, independent: true, label: 'x' });
+const INIT = makeInit(videoRendition('720p', 1), 1);
+const join = (...pieces: readonly Uint8Array[]): Uint8Array => Buffer.concat(pieces);
+const MDAT = makeBox('mdat', ascii('x'));
+const moof = (...children: readonly Uint8Array[]): Uint8Array => join(makeBox('moof', ...children), MDAT);
+const MFHD = makeFullBox('mfhd', 0, 0, u32(1));
+const refused = expect.objectContaining({ status: 422, code: 'part_invalid' });
+
+describe('bodies of parts', () => {
+  it('takes one moof and one mdat', () => {
+    expect(() => assertPartBoxes(PART)).not.toThrow();
+  });
+
+  it.each([
+    ['nothing', new Uint8Array()],
+    ['text', ascii('<html>no</html>')],
+    ['zeros', new Uint8Array(64)],
+    ['a cut-off mdat', PART.subarray(0, -1)],
+    ['a byte too many', join(PART, new Uint8Array(1))],
+    ['two chunks', join(PART, PART)],
+    ['an mdat alone', MDAT],
+    ['an mdat in front', join(MDAT, PART)],
+    ['an init segment', INIT],
+    ['a box in front', join(makeBox('styp', ascii('msdh')), PART)],
+    ['a box behind', join(PART, makeBox('free'))],
+    ['a moof without mfhd', moof(makeBox('traf'))],
+    ['a moof without traf', moof(MFHD)],
+    ['a traf without tfdt', moof(MFHD, makeBox('traf', makeFullBox('tfhd', 0, 0, u32(1))))],
+    ['a size of zero', join(u32(0), ascii('moof'), MDAT)],
+    ['a 64-bit size', join(u32(1), ascii('moof'), u32(0, 24), MDAT)],
+  ])('refuses %s', (_, bytes) => {
+    expect(() => assertPartBoxes(bytes)).toThrow(refused);
+  });
+
+  it('refuses every cut of a part', () => {
+    for (let length = 0; length < PART.length; length++)
+      expect(() => assertPartBoxes(PART.subarray(0, length))).toThrow(refused);
+  });
+});
+
+describe('bodies of init segments', () => {
+  it('takes one ftyp and one moov', () => {
+    expect(() => assertInitBoxes(INIT)).not.toThrow();
+  });
+
+  it.each([
+    ['nothing', new Uint8Array()],
+    ['a part', PART],
+    ['a cut-off moov', INIT.subarray(0, -1)],
+    ['a moov without mvex', join(makeBox('ftyp'), makeBox('moov', makeBox('mvhd'), makeBox('trak')))],
+    ['media behind it', join(INIT, PART)],
+  ])('refuses %s', (_, bytes) => {
+    expect(() => assertInitBoxes(bytes)).toThrow(refused);
+  });
+});
