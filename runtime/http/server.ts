@@ -1,6 +1,6 @@
 import { createServer as createHttp1Server, type Server, type ServerOptions } from 'node:http';
-import { createSecureServer, type Http2SecureServer } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
+import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 
 /** What a service listens with. */
@@ -62,6 +62,7 @@ export async function listen(fetch: FetchHandler, options: HttpListenOptions): P
       : createSecureServer({ ...limits, ...options.tls, allowHTTP1: true }, listener);
   if ('maxHeadersCount' in server) server.maxHeadersCount = HEADER_COUNT_MAX;
   server.maxConnections = options.connectionsMax ?? 19_000;
+  const connections = trackConnections(server);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(toListenError(error, options)));
     server.listen({ port: options.port, host: options.host, backlog: 4096 }, resolve);
@@ -72,7 +73,7 @@ export async function listen(fetch: FetchHandler, options: HttpListenOptions): P
     url: `${options.tls === undefined ? 'http' : 'https'}://${shownHost}:${port}`,
     port,
     server,
-    close: (graceMs = 2_000) => closeServer(server, graceMs),
+    close: (graceMs = 2_000) => closeServer(server, connections, graceMs),
   };
 }
 
@@ -85,16 +86,40 @@ function toListenError(error: NodeJS.ErrnoException, options: HttpListenOptions)
   return new ListenError(`cannot listen on ${where}: ${error.message}`, { cause: error });
 }
 
-function closeServer(server: Server | Http2SecureServer, graceMs: number): Promise<void> {
+/** What is open on a server: an HTTP/2 server keeps no list of its own that could be closed. */
+type OpenConnections = {
+  readonly sockets: ReadonlySet<Socket>;
+  readonly sessions: ReadonlySet<ServerHttp2Session>;
+};
+
+function trackConnections(server: Server | Http2SecureServer): OpenConnections {
+  const sockets = new Set<Socket>();
+  const sessions = new Set<ServerHttp2Session>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  server.on('session', (session: ServerHttp2Session) => {
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
+  });
+  return { sockets, sessions };
+}
+
+function closeServer(
+  server: Server | Http2SecureServer,
+  connections: OpenConnections,
+  graceMs: number,
+): Promise<void> {
   return new Promise((resolve) => {
     const force = setTimeout(() => {
-      if ('closeAllConnections' in server) server.closeAllConnections();
-      resolve();
+      for (const socket of connections.sockets) socket.destroy();
     }, graceMs);
     server.close(() => {
       clearTimeout(force);
       resolve();
     });
     if ('closeIdleConnections' in server) server.closeIdleConnections();
+    for (const session of connections.sessions) session.close();
   });
 }

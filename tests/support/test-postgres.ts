@@ -14,8 +14,10 @@ export const hasNoPostgres = listPostgresBinaries().length === 0;
 /** A real PostgreSQL in a folder of its own, for one test file. */
 export type TestPostgres = {
   readonly server: EmbeddedPostgres;
-  /** Opens a pool on it; closed together with the server. */
-  open(settings?: Partial<DatabaseSettings>): Database & { readonly metrics: Metrics };
+  /** Opens a pool on it, on a database of `createDatabase` or the common one; closed together with the server. */
+  open(settings?: Partial<DatabaseSettings>, name?: string): Database & { readonly metrics: Metrics };
+  /** Makes an empty database of its own; returns its name. */
+  createDatabase(): Promise<string>;
   close(): Promise<void>;
 };
 
@@ -24,17 +26,25 @@ export async function startTestPostgres(): Promise<TestPostgres> {
   const base = { clock: systemClock, logger: createLogger('test', 'silent') };
   const server = await EmbeddedPostgres.start({ folder }, { ...base, metrics: createMetrics('test') });
   const databases: Database[] = [];
+  let databaseCount = 0;
+  const open: TestPostgres['open'] = (settings = {}, name = 'postgres') => {
+    const metrics = createMetrics('test');
+    const target = { ...server.target, database: name };
+    const database = new Database(
+      target,
+      { ...DEFAULT_DATABASE_SETTINGS, ...settings },
+      { ...base, metrics },
+    );
+    databases.push(database);
+    return Object.assign(database, { metrics });
+  };
   return {
     server,
-    open(settings = {}) {
-      const metrics = createMetrics('test');
-      const database = new Database(
-        server.target,
-        { ...DEFAULT_DATABASE_SETTINGS, ...settings },
-        { ...base, metrics },
-      );
-      databases.push(database);
-      return Object.assign(database, { metrics });
+    open,
+    async createDatabase() {
+      const name = `test_${++databaseCount}`;
+      await open().run(({ script }) => script(`create database ${name}`));
+      return name;
     },
     async close() {
       await Promise.all(databases.map((database) => database.close()));
