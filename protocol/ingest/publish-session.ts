@@ -17,6 +17,8 @@ export const PUBLISH_ERROR_CODES = {
   unauthorized: 'unauthorized',
   /** 403: no stream has this key. */
   streamKeyUnknown: 'stream_key_unknown',
+  /** 429 with Retry-After: too many unknown keys from this broadcaster's address. */
+  tooManyAttempts: 'too_many_attempts',
   /** 409: the key has a publisher that is alive. */
   streamBusy: 'stream_busy',
   /** 409: a newer session of this stream exists; stop writing. */

@@ -1,0 +1,162 @@
+import { z } from 'zod';
+import { GridError, planGrid } from '#protocol/cmaf/part-grid.ts';
+import { LadderSettings, STREAM_ID_PATTERN } from '#protocol/ingest/publish-session.ts';
+import { ProblemError } from '#runtime/http/problem.ts';
+import type { StreamSettings } from '#origin/registry/stream-record.ts';
+
+/** Most streams of one page of the list. */
+export const LIST_LIMIT_MAX = 200;
+const LIST_LIMIT_DEFAULT = 50;
+const NAME_CHARACTERS_MAX = 120;
+const GRACE_MAX_S = 7 * 24 * 60 * 60;
+
+/** What a stream is like when nothing else is asked for; its name is then its id. */
+export const DEFAULT_STREAM_SETTINGS: Omit<StreamSettings, 'name'> = {
+  ladder: {},
+  segmentDurationMs: 2_000,
+  partDurationMs: 333,
+  reconnectWindowS: 60,
+};
+
+const StreamId = z
+  .string()
+  .regex(STREAM_ID_PATTERN, 'expected 1 to 64 letters, digits, hyphens and underscores');
+
+const Name = z
+  .string()
+  .min(1)
+  .max(NAME_CHARACTERS_MAX)
+  .regex(/^\P{Cc}*$/u, 'control characters are not allowed')
+  .refine((name) => name.isWellFormed(), 'is not well-formed Unicode');
+
+const Ladder = LadderSettings.superRefine((ladder, context) => {
+  if (ladder.rungs?.length === 0 && ladder.copy !== true)
+    context.addIssue({
+      code: 'custom',
+      path: ['rungs'],
+      message: 'give at least one rung, or "copy": true, or leave rungs out for the default ladder',
+    });
+  const heights = new Set<number>();
+  for (const [index, { height }] of (ladder.rungs ?? []).entries()) {
+    if (heights.has(height))
+      context.addIssue({
+        code: 'custom',
+        path: ['rungs', index, 'height'],
+        message: 'is there twice; every rung needs a height of its own',
+      });
+    heights.add(height);
+  }
+});
+
+const CHANGED_KEY_MESSAGE = 'expected "rotate" or a key of 16 to 128 letters, digits and . _ ~ -';
+
+/** A key becomes a segment of the broadcaster's URL. */
+const ChosenKey = z
+  .string()
+  .min(16, 'expected at least 16 characters')
+  .max(128, 'expected at most 128 characters')
+  .regex(/^[A-Za-z0-9._~-]*$/, 'expected letters, digits and . _ ~ - only');
+
+const settings = {
+  name: Name,
+  ladder: Ladder,
+  /** What is asked for; the real length follows the frame rate. */
+  segmentDurationMs: z.int().min(1_000).max(6_000),
+  partDurationMs: z.int().min(200).max(1_000),
+  /** Seconds. */
+  reconnectWindow: z.int().min(0).max(1_800),
+};
+
+/** Of a request's fields those that are settings of a stream, as the registry names them. */
+export function settingsOf(request: {
+  readonly [Name in keyof typeof settings]?: z.output<(typeof settings)[Name]> | undefined;
+}): Partial<StreamSettings> {
+  const { name, ladder, segmentDurationMs, partDurationMs, reconnectWindow } = request;
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(ladder === undefined ? {} : { ladder }),
+    ...(segmentDurationMs === undefined ? {} : { segmentDurationMs }),
+    ...(partDurationMs === undefined ? {} : { partDurationMs }),
+    ...(reconnectWindow === undefined ? {} : { reconnectWindowS: reconnectWindow }),
+  };
+}
+
+export const CreateStream = z.strictObject({ id: StreamId, streamKey: ChosenKey, ...settings }).partial();
+
+/** `streamKey`: `rotate` makes a new key, anything else is the new key. The key so far ends at once. */
+export const UpdateStream = z
+  .strictObject({ streamKey: z.union([z.literal('rotate'), ChosenKey], CHANGED_KEY_MESSAGE), ...settings })
+  .partial()
+  .refine((changes) => Object.keys(changes).length > 0, 'there is nothing to change');
+
+export const RotateKey = z
+  .strictObject({
+    streamKey: ChosenKey,
+    /** Seconds that the newest key so far stays valid. */
+    grace: z.int().min(0).max(GRACE_MAX_S),
+  })
+  .partial();
+
+export const ListQuery = z.strictObject({
+  limit: z
+    .string()
+    .regex(/^\d{1,4}$/, `expected a number from 1 to ${LIST_LIMIT_MAX}`)
+    .transform(Number)
+    .pipe(z.int().min(1).max(LIST_LIMIT_MAX))
+    .default(LIST_LIMIT_DEFAULT),
+  cursor: z.string().transform(parseCursor).optional(),
+});
+
+/** Frame rates of cameras and of OBS; a pair of durations must fit one of them at least. */
+const FRAME_RATES = [
+  { numerator: 30, denominator: 1 },
+  { numerator: 60, denominator: 1 },
+  { numerator: 30_000, denominator: 1_001 },
+  { numerator: 60_000, denominator: 1_001 },
+  { numerator: 25, denominator: 1 },
+  { numerator: 50, denominator: 1 },
+  { numerator: 24, denominator: 1 },
+];
+const AUDIO_SAMPLE_RATE_HZ = 48_000;
+
+/**
+ * Refuses durations that fit no usual frame rate, naming the nearest that do.
+ *
+ * @throws {ProblemError} 400 `validation_failed`
+ */
+export function refuseImpossibleGrid(durations: {
+  readonly segmentDurationMs: number;
+  readonly partDurationMs: number;
+}): void {
+  const { segmentDurationMs, partDurationMs } = durations;
+  let refusal: GridError | undefined;
+  for (const frameRate of FRAME_RATES) {
+    try {
+      planGrid({ segmentDurationMs, partDurationMs, frameRate, sampleRateHz: AUDIO_SAMPLE_RATE_HZ });
+      return;
+    } catch (error) {
+      if (!(error instanceof GridError)) throw error;
+      refusal ??= error;
+    }
+  }
+  const message = refusal?.message ?? 'does not fit the segment duration';
+  throw new ProblemError(400, 'validation_failed', 'These fields are not acceptable: partDurationMs.', {
+    fields: [{ field: 'partDurationMs', message }],
+  });
+}
+
+/** Where the next page begins, as the client sees it. */
+export function toCursor(position: { readonly createdAtMs: number; readonly id: string }): string {
+  return Buffer.from(`${position.createdAtMs} ${position.id}`).toString('base64url');
+}
+
+function parseCursor(
+  cursor: string,
+  context: z.RefinementCtx,
+): { readonly createdAtMs: number; readonly id: string } {
+  const match = /^(\d{1,15}) ([A-Za-z0-9_-]{1,64})$/.exec(Buffer.from(cursor, 'base64url').toString());
+  if (match?.[1] !== undefined && match[2] !== undefined)
+    return { createdAtMs: Number(match[1]), id: match[2] };
+  context.addIssue({ code: 'custom', message: 'is not a nextCursor of an earlier answer' });
+  return z.NEVER;
+}

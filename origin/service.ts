@@ -1,0 +1,232 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Hono } from 'hono';
+import type { Clock } from '#runtime/clock.ts';
+import { notFound, onError, ProblemError, problemResponse } from '#runtime/http/problem.ts';
+import { listen } from '#runtime/http/server.ts';
+import { DisposableStack, type Disposable } from '#runtime/lifecycle.ts';
+import type { Logger } from '#runtime/log.ts';
+import type { Metrics } from '#runtime/metrics.ts';
+import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
+import type { Database } from '#runtime/postgres/database.ts';
+import { createHealthRoutes } from '#origin/api/health-routes.ts';
+import { createLiveRoutes } from '#origin/api/live-routes.ts';
+import { DEFAULT_STREAM_SETTINGS } from '#origin/api/stream-requests.ts';
+import { createStreamRoutes } from '#origin/api/stream-routes.ts';
+import { openControlPlane, type ControlPlane } from '#origin/control-plane.ts';
+import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
+import { createUploadRoutes } from '#origin/http/upload-routes.ts';
+import { DEFAULT_LIVE_SETTINGS, type LiveSettings } from '#origin/live/live-settings.ts';
+import { LiveStreams } from '#origin/live/live-streams.ts';
+import { createPlayerRoutes } from '#origin/player/player-routes.ts';
+import { keepStreamKey } from '#origin/ready-made-key.ts';
+import type { UnnamedSettings } from '#origin/registry/stream-registry.ts';
+import { createSessionRoutes } from '#origin/sessions/session-routes.ts';
+import type { OriginSettings } from '#origin/settings.ts';
+
+export type OriginDeps = {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** A database to use instead of the one in the settings; it stays open when the origin is closed. */
+  readonly database?: Database;
+  /**
+   * RTMP URLs to show in API answers, without the key; asked for every answer, so that it may tell a port that is known
+   * later. Without it those of the settings.
+   */
+  readonly ingestUrls?: () => readonly string[];
+};
+
+/** A stream that is to be there from the start. */
+export type ReadyMadeStream = Partial<UnnamedSettings> & {
+  readonly id: string;
+  /** Its key, when the caller keeps it; otherwise one is made and kept in DATA_DIR. */
+  readonly streamKey?: string;
+};
+
+/** A running origin. */
+export type Origin = Disposable & {
+  /** As a client on this machine reaches it. */
+  readonly url: string;
+  readonly port: number;
+  /**
+   * Makes sure that a stream exists and returns a key that opens it. An existing stream keeps its settings and its
+   * newest key.
+   */
+  ensureStream(stream: ReadyMadeStream): Promise<{ readonly id: string; readonly streamKey: string }>;
+};
+
+/** The certificate or its key cannot be read. */
+export class TlsFileError extends Error {
+  readonly code = 'tls_file_unreadable';
+  override readonly name = 'TlsFileError';
+}
+
+const MIB = 1024 * 1024;
+const RETRY_AFTER_S = 2;
+/** Longest time that answers under way get when the origin stops. */
+const CLOSE_GRACE_MS = 2_000;
+
+/**
+ * Builds and starts an origin: the live window with its playback and upload routes, the stream API, publish sessions,
+ * the player page. Serves production, tests and the all-in-one start alike.
+ *
+ * @throws errors with a `code` for everything that a person can mend: settings, ports, certificates, the database
+ */
+export async function createOrigin(settings: OriginSettings, deps: OriginDeps): Promise<Origin> {
+  const started = new DisposableStack();
+  try {
+    return await start(settings, deps, started);
+  } catch (error) {
+    await started.close(deps.logger);
+    throw error;
+  }
+}
+
+async function start(settings: OriginSettings, deps: OriginDeps, started: DisposableStack): Promise<Origin> {
+  const { logger } = deps;
+  const tls = await readTls(settings);
+  const live = new LiveStreams(liveSettings(settings), deps);
+  const control = await openControlPlane(settings, { ...deps, live }, started);
+  let serving = true;
+  const app = createApp(settings, deps, live, control, () => serving);
+  const server = await listen(app.fetch, {
+    port: settings.ORIGIN_PORT,
+    host: settings.ORIGIN_HOST,
+    connectionsMax: settings.ORIGIN_CONNECTIONS_MAX,
+    ...(tls === undefined ? {} : { tls }),
+  });
+  started.add('http server', server, () => server.close(CLOSE_GRACE_MS));
+  // Before the server: it answers the requests that are held, which the server would wait for.
+  started.add('live window', live, () => live.close());
+  logger.info({ url: server.url }, 'origin is ready');
+
+  let closing: Promise<void> | undefined;
+  return {
+    url: server.url,
+    port: server.port,
+    ensureStream: (stream) => ensureStream(settings, control, stream),
+    close: () => {
+      serving = false;
+      closing ??= started.close(logger);
+      return closing;
+    },
+  };
+}
+
+function createApp(
+  settings: OriginSettings,
+  deps: OriginDeps,
+  live: LiveStreams,
+  control: ControlPlane,
+  isServing: () => boolean,
+): Hono {
+  const { logger, metrics } = deps;
+  const { registry, sessions, directory, database } = control;
+  const publicUrl = settings.ORIGIN_PUBLIC_URL;
+  const ingestUrls = deps.ingestUrls ?? (() => settingsIngestUrls(settings));
+  const app = new Hono();
+  app.onError(toProblem(logger));
+  app.notFound(notFound);
+  app.route('/', createPlaybackRoutes(live, { logger, isKnownStream: (id) => directory.isKnown(id) }));
+  app.route('/', createUploadRoutes(live, { ingestToken: settings.INGEST_TOKEN }));
+  for (const path of ['/api/*', '/ingest/v1/sessions/*', '/ingest/v1/:streamId/end'])
+    app.use(path, async (context, next) => {
+      await next();
+      context.header('x-content-type-options', 'nosniff');
+      context.header('content-security-policy', "default-src 'none'; frame-ancestors 'none'");
+      if (!context.res.headers.has('cache-control')) context.header('cache-control', 'no-store');
+      if (settings.ORIGIN_TLS_CERT_FILE !== '')
+        context.header('strict-transport-security', 'max-age=31536000');
+    });
+  app.route('/', createSessionRoutes(sessions, { ingestToken: settings.INGEST_TOKEN }));
+  app.route('/', createLiveRoutes({ sessions, directory, live, publicUrl }));
+  app.route(
+    '/',
+    createStreamRoutes({
+      adminToken: settings.ADMIN_TOKEN,
+      registry: registry.streams,
+      sessions,
+      directory,
+      live,
+      logger,
+      ingestUrls,
+      publicUrl,
+    }),
+  );
+  const postgres = () =>
+    database.isUp ? { ok: true, detail: 'answers' } : { ok: false, detail: 'does not answer' };
+  app.route('/', createHealthRoutes({ metrics, isServing, checks: () => ({ postgres: postgres() }) }));
+  const mediaOrigins = [...(publicUrl === '' ? [] : [publicUrl]), ...settings.ORIGIN_PLAYER_MEDIA_ORIGINS];
+  if (settings.ORIGIN_PLAYER) app.route('/', createPlayerRoutes({ logger, mediaOrigins }));
+  return app;
+}
+
+function toProblem(logger: Logger): ReturnType<typeof onError> {
+  const answer = onError((error, context) =>
+    logger.error({ err: error, method: context.req.method, path: context.req.path }, 'request failed'),
+  );
+  return (error, context) => {
+    if (!(error instanceof DatabaseUnavailableError)) return answer(error, context);
+    logger.warn({ err: error, path: context.req.path }, 'request needs the database');
+    return problemResponse(
+      new ProblemError(
+        503,
+        error.code,
+        'The database does not answer now; nothing was changed that a repeated request would not change.',
+        { headers: { 'retry-after': String(RETRY_AFTER_S) } },
+      ),
+    );
+  };
+}
+
+async function ensureStream(
+  settings: OriginSettings,
+  { registry, directory }: ControlPlane,
+  { id, streamKey: given, ...wanted }: ReadyMadeStream,
+): Promise<{ id: string; streamKey: string }> {
+  const streamKey =
+    given ??
+    keepStreamKey(join(settings.DATA_DIR, 'stream-keys', id), () => registry.keys.generate().streamKey);
+  const actor = { tenantId: 'default', name: 'start', requestId: 'start' };
+  const stream = await registry.streams.ensure(
+    actor,
+    id,
+    { ...DEFAULT_STREAM_SETTINGS, ...wanted },
+    streamKey,
+  );
+  directory.put(stream);
+  return { id, streamKey };
+}
+
+function settingsIngestUrls(settings: OriginSettings): readonly string[] {
+  return settings.RTMP_PUBLIC_URL.length > 0
+    ? settings.RTMP_PUBLIC_URL
+    : [`rtmp://localhost:${settings.RTMP_PORT}/live`];
+}
+
+function liveSettings(settings: OriginSettings): LiveSettings {
+  const totalBytesMax = settings.LIVE_MEMORY_MIB * MIB;
+  return {
+    ...DEFAULT_LIVE_SETTINGS,
+    waitersMax: settings.LIVE_WAITERS_MAX,
+    streamWaitersMax: Math.min(settings.LIVE_STREAM_WAITERS_MAX, settings.LIVE_WAITERS_MAX),
+    streamBytesMax: Math.min(settings.LIVE_STREAM_MEMORY_MIB * MIB, totalBytesMax),
+    totalBytesMax,
+    streamsMax: settings.LIVE_STREAMS_MAX,
+    endedRetentionMs: settings.LIVE_ENDED_RETENTION_S * 1_000,
+  };
+}
+
+async function readTls(settings: OriginSettings): Promise<{ key: string; cert: string } | undefined> {
+  const { ORIGIN_TLS_CERT_FILE: certFile, ORIGIN_TLS_KEY_FILE: keyFile } = settings;
+  if (certFile === '') return undefined;
+  const read = (name: string, path: string): Promise<string> =>
+    readFile(path, 'utf8').catch((error: Error) => {
+      throw new TlsFileError(`${name}: ${error.message}`, { cause: error });
+    });
+  return {
+    cert: await read('ORIGIN_TLS_CERT_FILE', certFile),
+    key: await read('ORIGIN_TLS_KEY_FILE', keyFile),
+  };
+}

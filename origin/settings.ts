@@ -1,0 +1,205 @@
+import { z } from 'zod';
+import { LOG_LEVELS } from '#runtime/log.ts';
+import {
+  choice,
+  flag,
+  integer,
+  port,
+  readSettings,
+  SettingsError,
+  text,
+  type SettingsOf,
+  type SettingsProblem,
+} from '#runtime/config/settings.ts';
+import { DEFAULT_LIVE_SETTINGS } from '#origin/live/live-settings.ts';
+
+const MIB = 1024 * 1024;
+
+/** `http(s)://host[:port]` without a path; '' means none. */
+const baseUrl = z
+  .string()
+  .refine(
+    (value) => value === '' || /^https?:\/\/[^/?#\s;]+\/?$/.test(value),
+    'expected http://host or https://host',
+  )
+  .transform((value) => value.replace(/\/$/, ''));
+
+/** Comma-separated `http(s)://host[:port]`. */
+const baseUrls = z
+  .string()
+  .transform((value) => value.split(',').flatMap((url) => url.trim().replace(/\/$/, '') || []))
+  .refine(
+    (urls) => urls.every((url) => /^https?:\/\/[^/?#\s;]+$/.test(url)),
+    'expected http://host or https://host, several of them separated by commas',
+  );
+
+/** Comma-separated `rtmp(s)://host[:port]/app`. */
+const rtmpUrls = z
+  .string()
+  .transform((value) => value.split(',').flatMap((url) => url.trim().replace(/\/$/, '') || []))
+  .refine(
+    (urls) => urls.every((url) => /^rtmps?:\/\/[^/?#\s]+\/[\w.-]+$/.test(url)),
+    'expected rtmp://host:port/app, several of them separated by commas',
+  );
+
+const databaseUrl = z
+  .string()
+  .refine((value) => value === '' || /^postgres(ql)?:\/\/\S+$/.test(value), 'expected postgres://…');
+
+/** Everything that can be set about an origin, by environment variable. */
+export const ORIGIN_SETTINGS = {
+  ADMIN_TOKEN: {
+    parse: text(8, 256),
+    description: 'Bearer token of the stream API, 8 to 256 characters.',
+    secret: true,
+  },
+  INGEST_TOKEN: {
+    parse: text(8, 256),
+    description: 'Bearer token with which transcoders authorise publishers and upload parts.',
+    secret: true,
+  },
+  ORIGIN_PORT: { parse: port, default: 8080, description: 'Port of playback and API; 0 takes any free one.' },
+  ORIGIN_HOST: { parse: text(1, 255), default: '0.0.0.0', description: 'Address to listen on.' },
+  ORIGIN_TLS_CERT_FILE: {
+    parse: text(0, 4096),
+    default: '',
+    description: 'PEM certificate chain; with it the origin speaks HTTPS, and HTTP/2 beside HTTP/1.1.',
+  },
+  ORIGIN_TLS_KEY_FILE: { parse: text(0, 4096), default: '', description: 'PEM key of the certificate.' },
+  ORIGIN_PUBLIC_URL: {
+    parse: baseUrl,
+    default: '',
+    description: 'Scheme and host of the playback URLs in API answers; without it those of the request.',
+  },
+  RTMP_PORT: { parse: port, default: 1935, description: 'Port at which broadcasters connect.' },
+  RTMP_PUBLIC_URL: {
+    parse: rtmpUrls,
+    default: [] as readonly string[],
+    description:
+      'RTMP URLs in API answers, primary first, separated by commas; without it rtmp://localhost:{RTMP_PORT}/live.',
+  },
+  DATA_DIR: {
+    parse: text(1, 4096),
+    default: './data',
+    description: 'Folder of everything that is kept: the embedded database, the pepper of the stream keys.',
+  },
+  DATABASE_URL: {
+    parse: databaseUrl,
+    default: '',
+    description: 'PostgreSQL server; without it one is started as a child, with its data in DATA_DIR.',
+    secret: true,
+  },
+  ORIGIN_DATABASE_CONNECTIONS: {
+    parse: integer(1, 100),
+    default: 8,
+    description: 'Connections to PostgreSQL at most.',
+  },
+  ORIGIN_KEY_PEPPER: {
+    parse: z.union([z.literal(''), text(32, 256)], 'expected 32 to 256 characters'),
+    default: '',
+    description:
+      'Secret under which stream keys are hashed, the same on every origin; without it one is made in DATA_DIR.',
+    secret: true,
+  },
+  ORIGIN_STREAMS_MAX: { parse: integer(1, 100_000), default: 10_000, description: 'Streams that may exist.' },
+  ORIGIN_AUTH_FAILURES_PER_MINUTE: {
+    parse: integer(1, 100_000),
+    default: 60,
+    description: 'Unknown stream keys that one broadcaster address may present in a minute.',
+  },
+  ORIGIN_CONNECTIONS_MAX: {
+    parse: integer(1, 1_000_000),
+    default: 19_000,
+    description: 'Connections in all; one more is closed at once.',
+  },
+  ORIGIN_PLAYER: { parse: flag, default: true, description: 'Whether / serves the player page.' },
+  ORIGIN_PLAYER_MEDIA_ORIGINS: {
+    parse: baseUrls,
+    default: [] as readonly string[],
+    description:
+      'Other hosts that the player page may load media from (CDNs, steering): https://host, separated by commas.',
+  },
+  LIVE_WINDOW_S: {
+    parse: integer(6, 3_600),
+    default: 60,
+    description: 'Seconds of media that a live playlist lists; never less than three target durations.',
+  },
+  LIVE_STREAMS_MAX: {
+    parse: integer(1, 10_000),
+    default: DEFAULT_LIVE_SETTINGS.streamsMax,
+    description: 'Streams that may be live at once.',
+  },
+  LIVE_WAITERS_MAX: {
+    parse: integer(1, 1_000_000),
+    default: DEFAULT_LIVE_SETTINGS.waitersMax,
+    description: 'Held requests (blocking reloads and preload hints) of all streams together.',
+  },
+  LIVE_STREAM_WAITERS_MAX: {
+    parse: integer(1, 1_000_000),
+    default: DEFAULT_LIVE_SETTINGS.streamWaitersMax,
+    description: 'Held requests of one stream.',
+  },
+  LIVE_MEMORY_MIB: {
+    parse: integer(16, 1_000_000),
+    default: DEFAULT_LIVE_SETTINGS.totalBytesMax / MIB,
+    description: 'Memory for the media of all streams together, MiB.',
+  },
+  LIVE_STREAM_MEMORY_MIB: {
+    parse: integer(8, 1_000_000),
+    default: DEFAULT_LIVE_SETTINGS.streamBytesMax / MIB,
+    description: 'Memory for the media of one stream, MiB.',
+  },
+  LIVE_ENDED_RETENTION_S: {
+    parse: integer(0, 86_400),
+    default: DEFAULT_LIVE_SETTINGS.endedRetentionMs / 1_000,
+    description: 'Seconds that the playlist of an ended stream stays served.',
+  },
+  LOG_LEVEL: { parse: choice(LOG_LEVELS), default: 'info', description: 'Least level that is logged.' },
+} as const;
+
+/** The settings of an origin, checked. */
+export type OriginSettings = SettingsOf<typeof ORIGIN_SETTINGS>;
+
+/**
+ * Reads an origin's settings from the environment.
+ *
+ * @param known names of sibling services that may stand in the same environment
+ * @throws {SettingsError} with everything that is wrong, contradictions included
+ */
+export function readOriginSettings(
+  env: Readonly<Record<string, string | undefined>>,
+  known: readonly string[] = [],
+): OriginSettings {
+  const contradictions = findContradictions(env);
+  try {
+    const settings = readSettings(ORIGIN_SETTINGS, env, known);
+    if (contradictions.length === 0) return settings;
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    throw new SettingsError([...error.problems, ...contradictions]);
+  }
+  throw new SettingsError(contradictions);
+}
+
+function findContradictions(env: Readonly<Record<string, string | undefined>>): SettingsProblem[] {
+  const problems: SettingsProblem[] = [];
+  const pairs = [
+    ['ORIGIN_TLS_CERT_FILE', 'ORIGIN_TLS_KEY_FILE'],
+    ['ORIGIN_TLS_KEY_FILE', 'ORIGIN_TLS_CERT_FILE'],
+  ] as const;
+  for (const [given, other] of pairs)
+    if ((env[given] ?? '') !== '' && (env[other] ?? '') === '')
+      problems.push({ name: other, message: `is needed together with ${given}` });
+  if (env['ADMIN_TOKEN'] !== undefined && env['ADMIN_TOKEN'] === env['INGEST_TOKEN'])
+    problems.push({
+      name: 'INGEST_TOKEN',
+      message: 'must not be the ADMIN_TOKEN: transcoders need no right to change streams',
+    });
+  for (const [one, all] of [
+    ['LIVE_STREAM_MEMORY_MIB', 'LIVE_MEMORY_MIB'],
+    ['LIVE_STREAM_WAITERS_MAX', 'LIVE_WAITERS_MAX'],
+  ] as const)
+    if (env[one] !== undefined && env[all] !== undefined && Number(env[one]) > Number(env[all]))
+      problems.push({ name: one, message: `is more than ${all}, which is for all streams together` });
+  return problems;
+}
