@@ -16,25 +16,20 @@ describe('KeptSecrets', () => {
     expect(secrets.adminToken).toMatch(/^[\w-]{32}$/);
     expect(secrets.ingestToken).toMatch(/^[\w-]{32}$/);
     expect(secrets.ingestToken).not.toBe(secrets.adminToken);
-    expect(secrets.demoStreamKey).toBeUndefined();
   });
 
   it('keeps them for the next start', async () => {
     const first = await KeptSecrets.open(folder);
-    await first.keepDemoStreamKey('the-key');
     const second = await KeptSecrets.open(folder);
     expect(second.adminToken).toBe(first.adminToken);
     expect(second.ingestToken).toBe(first.ingestToken);
-    expect(second.demoStreamKey).toBe('the-key');
   });
 
   it('lets nobody but the owner read them, also when the mode was lost', async () => {
     const { path } = await KeptSecrets.open(folder);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     await chmod(path, 0o644);
-    const again = await KeptSecrets.open(folder);
-    expect((await stat(path)).mode & 0o777).toBe(0o600);
-    await again.keepDemoStreamKey('another');
+    await KeptSecrets.open(folder);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
   });
 

@@ -10,8 +10,6 @@ const OWNER_ONLY = 0o600;
 const KeptSecretsFile = z.object({
   adminToken: z.string().min(16).max(256),
   ingestToken: z.string().min(16).max(256),
-  /** Key of the ready-made stream `demo`; the origin keeps only its hash. */
-  demoStreamKey: z.string().min(1).max(256).optional(),
 });
 type KeptSecretsFile = z.infer<typeof KeptSecretsFile>;
 
@@ -23,11 +21,11 @@ export class KeptSecretsError extends Error {
 
 /**
  * The secrets that a start without any in its environment makes up, in `DATA_DIR/secrets.json`, readable by the owner
- * only: a restart keeps them, so that the API clients and the broadcaster of yesterday still get in today.
+ * only: a restart keeps them, so that the API clients of yesterday still get in today.
  */
 export class KeptSecrets {
   readonly path: string;
-  #values: KeptSecretsFile;
+  readonly #values: KeptSecretsFile;
 
   private constructor(path: string, values: KeptSecretsFile) {
     this.path = path;
@@ -72,16 +70,6 @@ export class KeptSecrets {
     return this.#values.ingestToken;
   }
 
-  get demoStreamKey(): string | undefined {
-    return this.#values.demoStreamKey;
-  }
-
-  /** Keeps the key of the ready-made stream, which the origin shows only once. */
-  async keepDemoStreamKey(demoStreamKey: string): Promise<void> {
-    this.#values = { ...this.#values, demoStreamKey };
-    await this.#write();
-  }
-
   async #write(): Promise<void> {
     // Written beside and renamed, so that a full disk or a kill leaves the old file.
     const beside = `${this.path}.new`;
@@ -101,7 +89,7 @@ function parse(path: string, text: string): KeptSecretsFile {
   const parsed = KeptSecretsFile.safeParse(json);
   if (parsed.success) return parsed.data;
   throw new KeptSecretsError(
-    `${path} is damaged; restore it, or remove it: the next start then makes new tokens and a new key for the stream demo`,
+    `${path} is damaged; restore it, or remove it: the next start then makes new tokens`,
   );
 }
 

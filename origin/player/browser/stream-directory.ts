@@ -50,7 +50,7 @@ export class StreamDirectory {
         signal: AbortSignal.timeout(ANSWER_DEADLINE_MS),
       });
       if (!response.ok) throw new Error(`the list of streams was answered ${response.status}`);
-      this.#streams = readStreams(await response.json());
+      this.#streams = readStreams(await response.json(), location.host);
       this.#reachable = true;
     } catch (error) {
       // The page says that the server cannot be reached; the console says why.
@@ -63,8 +63,13 @@ export class StreamDirectory {
   }
 }
 
-/** Takes what is usable of an answer; an entry without an id or a playlist is left out. */
-export function readStreams(answer: unknown): ListedStream[] {
+/**
+ * Takes what is usable of an answer; an entry without an id or a playlist is left out.
+ *
+ * @param ownHost host and port of the page: playlists there are asked for with the page's own scheme, which behind a TLS
+ *   proxy is not the one that the origin sees
+ */
+export function readStreams(answer: unknown, ownHost: string): ListedStream[] {
   if (!isRecord(answer) || !Array.isArray(answer['streams'])) return [];
   const streams: ListedStream[] = [];
   for (const entry of answer['streams'].slice(0, STREAMS_SHOWN_MAX) as unknown[]) {
@@ -76,10 +81,15 @@ export function readStreams(answer: unknown): ListedStream[] {
       id,
       name: typeof name === 'string' && name !== '' ? name : id,
       state: typeof state === 'string' ? state : 'live',
-      playlistUrl,
+      playlistUrl: onOwnHost(playlistUrl, ownHost),
     });
   }
   return streams;
+}
+
+function onOwnHost(playlistUrl: string, ownHost: string): string {
+  const url = URL.parse(playlistUrl);
+  return url?.host === ownHost ? url.pathname + url.search : playlistUrl;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

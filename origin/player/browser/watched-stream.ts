@@ -131,7 +131,7 @@ export class WatchedStream {
       });
       const problem: unknown = response.status === 404 ? await response.json() : undefined;
       const code = typeof problem === 'object' && problem !== null && 'code' in problem ? problem.code : '';
-      if (id === this.#id) this.#unknown = code === 'stream_unknown' || code === 'stream_not_found';
+      if (id === this.#id) this.#unknown = code === 'stream_not_found';
     } catch (error) {
       // Not known either way: the message says "offline", which the list corrects when the stream is there.
       console.warn('stream:', error);
