@@ -48,7 +48,7 @@ describe('the publish-session calls of an origin', () => {
   it('authorise a key, beat and end', async () => {
     const { origin, client } = await start();
     const grant = await client.authorise(publish);
-    expect(grant).toMatchObject({ streamId: 'stream-of-key', fencingToken: 1 });
+    expect(grant).toMatchObject({ streamId: 'stream-1', fencingToken: 1 });
     await client.heartbeat(grant.sessionId, {});
     await client.end(grant.streamId, { ...end, sessionId: grant.sessionId });
     expect(origin.sessions[0]?.heartbeats).toHaveLength(1);

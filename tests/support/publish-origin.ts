@@ -46,7 +46,7 @@ export class PublishOrigin {
   /** Starts on any free port. */
   static async start(streamKeys: readonly string[] = []): Promise<PublishOrigin> {
     const origin = new PublishOrigin();
-    for (const key of streamKeys) origin.keys.set(key, `stream-of-${key}`);
+    for (const [index, key] of streamKeys.entries()) origin.keys.set(key, `stream-${index + 1}`);
     await new Promise<void>((resolve) => origin.#server.listen(0, '127.0.0.1', resolve));
     return origin;
   }

@@ -20,6 +20,7 @@ export type RtmpAnswer = { readonly name: string; readonly values: readonly AmfP
 
 export const RTMP_TYPE = { setChunkSize: 1, audio: 8, video: 9, data: 18, command: 20 } as const;
 
+const POLL = { intervalMs: 5 };
 const HANDSHAKE_BYTES = 1_536;
 const CHUNK_SIZE_DEFAULT = 128;
 
@@ -58,7 +59,7 @@ export class RtmpClient {
       ...(localAddress === undefined ? {} : { localAddress }),
     });
     const client = new RtmpClient(socket);
-    await waitFor('the TCP connection', () => !socket.connecting || client.#isClosed);
+    await waitFor('the TCP connection', () => !socket.connecting || client.#isClosed, POLL);
     return client;
   }
 
@@ -85,7 +86,7 @@ export class RtmpClient {
   }
 
   async closed(deadlineMs = 5_000): Promise<void> {
-    await waitFor('the server to close the connection', () => this.#isClosed, { deadlineMs });
+    await waitFor('the server to close the connection', () => this.#isClosed, { ...POLL, deadlineMs });
   }
 
   send(bytes: Uint8Array): void {
@@ -94,7 +95,7 @@ export class RtmpClient {
 
   async shakeHands(): Promise<void> {
     this.send(Buffer.concat([Buffer.from([3]), Buffer.alloc(8), randomBytes(HANDSHAKE_BYTES - 8)]));
-    await waitFor('the handshake answer', () => this.#isHandshakeDone || this.#isClosed);
+    await waitFor('the handshake answer', () => this.#isHandshakeDone || this.#isClosed, POLL);
     this.send(Buffer.alloc(HANDSHAKE_BYTES));
   }
 
@@ -146,7 +147,7 @@ export class RtmpClient {
   /** The next command of this name that has come or will come. */
   async answer(name: string, deadlineMs = 5_000): Promise<RtmpAnswer> {
     const find = (): RtmpAnswer | undefined => this.answers.find((answer) => answer.name === name);
-    return waitFor(`the answer ${name}`, find, { deadlineMs });
+    return waitFor(`the answer ${name}`, find, { ...POLL, deadlineMs });
   }
 
   /** The code of the latest onStatus, as soon as there is one. */

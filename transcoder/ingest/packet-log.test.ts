@@ -145,7 +145,7 @@ describe('a log of packets', () => {
       { weight: 1, arbitrary: fc.record({ do: fc.constant('open'), who: fc.nat(3) }) },
     );
     fc.assert(
-      fc.property(fc.array(action, { maxLength: 900 }), (actions) => {
+      fc.property(fc.array(action, { maxLength: 900, size: 'max' }), (actions) => {
         const { log } = create();
         const readers = new Map<number, { reader: PacketLogReader; next: number | undefined }>();
         const faults: string[] = [];

@@ -1,21 +1,20 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { FakeClock } from '#runtime/clock.ts';
+import { FLV_SAMPLES } from '#tests/support/flv-samples.ts';
 import type { IngestPacket } from './incoming-publish.ts';
 import { DEFAULT_INGEST_LIMITS } from './ingest-settings.ts';
 import { PacketSequencer, type DropReason, type StreamHeaders } from './packet-sequencer.ts';
 
 const bytes = (hex: string): Buffer => Buffer.from(hex.replaceAll(' ', ''), 'hex');
-const VIDEO_HEADER = bytes(
-  '17 00 000000 0142c01effe100196742c01eda0280bfe5c044000003000400000300f03c58ba8001000468ce0fc8',
-);
-const OTHER_VIDEO_HEADER = bytes(
-  '17 00 000000 014d401fffe10019674d401feca02802dd8088000003000800000301e078c18cb001000468ef8fc8',
-);
-const AUDIO_HEADER = bytes('af 00 1190');
-const OTHER_AUDIO_HEADER = bytes('af 00 1208');
-const KEY = bytes('17 01 000000 65');
-const INTER = bytes('27 01 000000 41');
-const SOUND = bytes('af 01 21');
+const {
+  videoHeader: VIDEO_HEADER,
+  otherVideoHeader: OTHER_VIDEO_HEADER,
+  audioHeader: AUDIO_HEADER,
+  otherAudioHeader: OTHER_AUDIO_HEADER,
+  keyFrame: KEY,
+  interFrame: INTER,
+  sound: SOUND,
+} = FLV_SAMPLES;
 const ARRIVAL = 1_700_000_000_000;
 
 /** What came out, short: `V` video, `A` audio, `H` header, `K` key frame, the time; `*` where a reader may begin. */

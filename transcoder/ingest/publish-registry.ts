@@ -54,9 +54,9 @@ export class PublishRegistry {
    *
    * @throws {OriginCallError}
    */
-  async authorise(streamKey: string, remoteAddress: string, signal: AbortSignal): Promise<PublishGrant> {
+  async authorise(streamKey: string, remoteAddress: string): Promise<PublishGrant> {
     try {
-      const grant = await this.#deps.origin.authorise({ streamKey, remoteAddress }, signal);
+      const grant = await this.#deps.origin.authorise({ streamKey, remoteAddress });
       this.#deps.metrics.authorisations.inc({ result: 'granted' });
       return grant;
     } catch (error) {

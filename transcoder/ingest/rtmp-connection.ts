@@ -60,7 +60,8 @@ export class RtmpConnection {
   #state: State = 'handshake';
   #deadline: Timer | undefined;
   #silence: SilenceWatch | undefined;
-  #abort: AbortController | undefined;
+  /** Counts the questions to the origin; an answer to an older one finds nobody any more. */
+  #questionCount = 0;
   #isConnected = false;
   #hasMedia = false;
   #commandCount = 0;
@@ -184,17 +185,17 @@ export class RtmpConnection {
   /** Asks the origin for a session; until it answers, the peer is not read and nothing it has sent goes anywhere. */
   #authorise(isFirst: boolean): void {
     const { publishes, clock } = this.#deps;
-    const abort = new AbortController();
-    this.#abort = abort;
+    const question = ++this.#questionCount;
     this.#state = 'authorising';
     this.#deadline?.cancel();
     this.#deadline = clock.after(this.#limits.authoriseTimeoutMs, () =>
       this.#refused(new OriginCallError('origin_timeout', 'no answer')),
     );
     this.#socket.pause();
-    publishes.authorise(this.#streamKey, this.#remoteAddress, abort.signal).then(
+    // Never given up, also when the peer is gone: a session that nobody knows of would block the key.
+    publishes.authorise(this.#streamKey, this.#remoteAddress).then(
       (grant) => {
-        if (abort.signal.aborted) return publishes.abandon(grant);
+        if (question !== this.#questionCount) return publishes.abandon(grant);
         try {
           this.#accepted(grant, isFirst);
         } catch (error) {
@@ -202,7 +203,7 @@ export class RtmpConnection {
         }
       },
       (error: unknown) => {
-        if (!abort.signal.aborted) this.#refused(error);
+        if (question === this.#questionCount) this.#refused(error);
       },
     );
   }
@@ -331,7 +332,7 @@ export class RtmpConnection {
     this.#state = farewell === undefined ? 'closed' : 'closing';
     this.#deadline?.cancel();
     this.#silence?.stop();
-    this.#abort?.abort();
+    this.#questionCount++;
     this.#held.clear();
     this.#deps.metrics.connectionsClosed.inc({ reason });
     this.#publish?.end(publishEnd);
