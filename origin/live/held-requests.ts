@@ -102,7 +102,11 @@ export class HeldRequests {
   }
 
   delete(held: Held): void {
-    if (this.#held.delete(held)) this.metrics.waiters.dec();
+    if (!this.#held.delete(held)) return;
+    this.metrics.waiters.dec();
+    if (this.#held.size > 0) return;
+    this.#sweep?.cancel();
+    this.#sweep = undefined;
   }
 
   /** Runs the releases: a slice at once, the others one per turn of the event loop. */
@@ -118,8 +122,6 @@ export class HeldRequests {
       this.metrics.waits.inc({ outcome: 'closed' });
       held.fail(error);
     }
-    this.#sweep?.cancel();
-    this.#sweep = undefined;
   }
 
   #releaseSlice(): void {

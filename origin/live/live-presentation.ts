@@ -66,6 +66,16 @@ export class LivePresentation {
     return this.#lead?.position;
   }
 
+  /**
+   * The least first MSN with which a timeline can go on here: after the newest part, and after as many gap segments as
+   * the media was missing for. What is less than a part needs no gap. @spec rfc8216bis §6.2.1
+   */
+  firstMsnAfterGap(anchorUtcMs: number): number {
+    if (this.#lead === undefined) return 1;
+    const missingMs = anchorUtcMs - (this.#listedEnd()?.utcMs ?? anchorUtcMs) - this.#grid.cellMs;
+    return this.#lead.position.msn + 1 + Math.max(0, Math.ceil(missingMs / this.#grid.segmentMs));
+  }
+
   /** Whether a timeline can go on in the same playlists. */
   canContinue(presentation: Presentation, firstMsn: number): boolean {
     const ids = new Set([...this.#renditions.keys(), ...presentation.renditions.map(({ id }) => id)]);

@@ -89,21 +89,19 @@ export class LiveStream {
   beginTimeline(input: TimelineInput): TimelineGrant {
     assertPlayable(input.presentation);
     this.#admitSession(input);
-    const { ticks, timescale } = input.presentation.segmentDuration;
-    const lastNumber = Math.max(input.lastMsnFloor, this.#timeline, this.#presentation?.lastPart?.msn ?? 0);
-    const firstMsnAfter = (last: number): number =>
-      firstMsnOf({
-        anchorUtcMs: input.anchorUtcMs,
-        nowUtcMs: this.#deps.clock.nowMs(),
-        segmentMs: (ticks * 1000) / timescale,
-        lastNumber: last,
-      });
-    let firstMsn = firstMsnAfter(lastNumber);
+    const lastNumber = Math.max(input.lastMsnFloor, this.#lastMsn);
     let presentation = this.#presentation;
-    const isContinued = presentation?.canContinue(input.presentation, firstMsn) === true;
-    if (presentation === undefined || !isContinued) {
+    let firstMsn = this.#firstMsnAfter(lastNumber, input);
+    const nowUtcMs = this.#deps.clock.nowMs();
+    const continuedMsn = Math.max(
+      firstMsn,
+      presentation?.firstMsnAfterGap(Math.min(input.anchorUtcMs, nowUtcMs)) ?? 0,
+    );
+    const isContinued = presentation?.canContinue(input.presentation, continuedMsn) === true;
+    if (presentation !== undefined && isContinued) firstMsn = continuedMsn;
+    else {
       if (presentation !== undefined) {
-        firstMsn = firstMsnAfter(lastNumber + NEW_PLAYLIST_MSN_MARGIN);
+        firstMsn = this.#firstMsnAfter(lastNumber + NEW_PLAYLIST_MSN_MARGIN, input);
         this.#replace(presentation);
       }
       presentation = this.#newPresentation(input.presentation, input.liveWindowMs);
@@ -147,9 +145,15 @@ export class LiveStream {
   /** Ends it and gives its memory back; the object is of no use afterwards. */
   dispose(): void {
     this.end();
-    this.#timer?.cancel();
+    this.stop();
     this.#deps.memory.add(-this.#bytes);
     this.#bytes = 0;
+  }
+
+  /** Stops every timer and changes nothing else: players shall find the stream elsewhere, not see its end. */
+  stop(): void {
+    this.#timer?.cancel();
+    this.#presentation?.stopGaps();
   }
 
   /**
@@ -237,6 +241,12 @@ export class LiveStream {
 
   get #lastMsn(): number {
     return Math.max(this.#timeline, this.#presentation?.lastPart?.msn ?? 0);
+  }
+
+  #firstMsnAfter(lastNumber: number, { anchorUtcMs, presentation }: TimelineInput): number {
+    const { ticks, timescale } = presentation.segmentDuration;
+    const segmentMs = (ticks * 1000) / timescale;
+    return firstMsnOf({ anchorUtcMs, nowUtcMs: this.#deps.clock.nowMs(), segmentMs, lastNumber });
   }
 
   #admitSession(input: TimelineInput): void {

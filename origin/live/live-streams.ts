@@ -82,14 +82,17 @@ export class LiveStreams {
     return this.#streams.get(streamId)?.status;
   }
 
-  /** Answers every waiter with 503 and stops every timer; requests that would have to be held get 503 from now on. */
+  /**
+   * Answers every waiter with 503 and stops every timer; requests that would have to be held get 503 from now on. What
+   * is in memory stays served until the sockets close.
+   */
   close(): Promise<void> {
     this.#holds.close(
       new ProblemError(503, 'shutting_down', 'This origin is going down; ask another one.', {
         headers: { 'retry-after': '1' },
       }),
     );
-    for (const streamId of this.#streams.keys()) this.#forget(streamId);
+    for (const stream of this.#streams.values()) stream.stop();
     return Promise.resolve();
   }
 
