@@ -1,0 +1,117 @@
+import { checkPortsFree, type WantedPort } from '#all-in-one/free-ports.ts';
+import { DemoPublisher } from '#all-in-one/demo-publisher.ts';
+import { lanAddresses } from '#all-in-one/lan-addresses.ts';
+import { sayWhenLive } from '#all-in-one/on-air.ts';
+import type { AllInOneSettings } from '#all-in-one/settings.ts';
+import type { SummaryFacts } from '#all-in-one/summary.ts';
+import { createOrigin } from '#origin/service.ts';
+import type { Clock } from '#runtime/clock.ts';
+import { DisposableStack, type Disposable } from '#runtime/lifecycle.ts';
+import { createLogger, type Logger } from '#runtime/log.ts';
+import { createMetrics, type Metrics } from '#runtime/metrics.ts';
+import { createTranscoder } from '#transcoder/service.ts';
+
+export type AllInOneDeps = { readonly clock: Clock };
+
+export type AllInOneOptions = {
+  /** Publish a test picture to the ready-made stream. */
+  readonly demo: boolean;
+  /** Takes what a person may want to know after the start. */
+  readonly say: (text: string) => void;
+};
+
+/** Where the running system is found. */
+export type AllInOneAddresses = Pick<SummaryFacts, 'originUrl' | 'rtmpUrl' | 'stream' | 'lanAddresses'>;
+
+/** Every service in one process tree. */
+export type AllInOne = Disposable & { readonly addresses: AllInOneAddresses };
+
+const READY_MADE_STREAM = { id: 'demo', name: 'Demo' };
+
+/**
+ * Starts every service by its own `create…` function, the later ones with the addresses of the earlier: they meet on the
+ * wire, as they do when each has a machine of its own. Resolves when all of them are ready.
+ *
+ * @throws errors with a `code` for everything that a person can mend; nothing is left running then
+ */
+export async function createAllInOne(
+  settings: AllInOneSettings,
+  options: AllInOneOptions,
+  deps: AllInOneDeps,
+): Promise<AllInOne> {
+  const started = new DisposableStack();
+  const logger = createLogger('all-in-one', settings.origin.LOG_LEVEL);
+  try {
+    const addresses = await start(settings, options, deps, started);
+    let closing: Promise<void> | undefined;
+    return { addresses, close: () => (closing ??= started.close(logger)) };
+  } catch (error) {
+    await started.close(logger);
+    throw error;
+  }
+}
+
+async function start(
+  settings: AllInOneSettings,
+  options: AllInOneOptions,
+  { clock }: AllInOneDeps,
+  started: DisposableStack,
+): Promise<AllInOneAddresses> {
+  const { LOG_LEVEL, RTMP_PUBLIC_URL } = settings.origin;
+  await checkPortsFree(wantedPorts(settings));
+  const serviceDeps = (name: string): { clock: Clock; logger: Logger; metrics: Metrics } => ({
+    clock,
+    logger: createLogger(name, LOG_LEVEL),
+    metrics: createMetrics(name),
+  });
+
+  let rtmpPort = settings.transcoder.RTMP_PORT;
+  const origin = await createOrigin(settings.origin, {
+    ...serviceDeps('origin'),
+    ingestUrls: () => (RTMP_PUBLIC_URL.length > 0 ? RTMP_PUBLIC_URL : [rtmpUrl('localhost', rtmpPort)]),
+  });
+  started.add('origin', origin, () => origin.close());
+
+  const transcoderSettings = settings.originUrlsGiven
+    ? settings.transcoder
+    : { ...settings.transcoder, ORIGIN_URLS: [origin.url] };
+  const transcoder = await createTranscoder(transcoderSettings, serviceDeps('transcoder'));
+  started.add('transcoder', transcoder, () => transcoder.close());
+  ({ rtmpPort } = transcoder);
+
+  const stream = await origin.ensureStream(READY_MADE_STREAM);
+  const addresses = {
+    originUrl: origin.url,
+    rtmpUrl: rtmpUrl('127.0.0.1', rtmpPort),
+    stream,
+    lanAddresses: lanAddresses(settings.origin.ORIGIN_HOST),
+  };
+  if (options.demo) await startDemo(settings, options, addresses, serviceDeps('all-in-one'), started);
+  return addresses;
+}
+
+async function startDemo(
+  { dataDir }: AllInOneSettings,
+  { say }: AllInOneOptions,
+  { originUrl, rtmpUrl: server, stream }: AllInOneAddresses,
+  deps: { readonly clock: Clock; readonly logger: Logger },
+  started: DisposableStack,
+): Promise<void> {
+  const demo = await DemoPublisher.start({ rtmpUrl: server, streamKey: stream.streamKey, dataDir }, deps);
+  started.add('demo publisher', demo, () => demo.close());
+  const watch = new AbortController();
+  started.add('on-air watch', watch, () => watch.abort());
+  void sayWhenLive({ originUrl, streamId: stream.id, say }, deps, watch.signal);
+}
+
+function wantedPorts({ origin, transcoder }: AllInOneSettings): WantedPort[] {
+  return [
+    { name: 'RTMP_PORT', port: transcoder.RTMP_PORT, host: transcoder.RTMP_HOST },
+    { name: 'ORIGIN_PORT', port: origin.ORIGIN_PORT, host: origin.ORIGIN_HOST },
+    { name: 'TRANSCODER_PORT', port: transcoder.TRANSCODER_PORT, host: transcoder.TRANSCODER_HOST },
+  ];
+}
+
+function rtmpUrl(host: string, port: number): string {
+  return `rtmp://${host}:${port}/app`;
+}
