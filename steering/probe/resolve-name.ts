@@ -12,13 +12,19 @@ const SYSTEM_LOOKUPS_MAX = 2;
 /**
  * Builds a resolver that asks DNS directly, so that a dead name server costs a time-out and not a thread of the pool,
  * and falls back to the system's resolver (hosts file, search domains) for names DNS does not know.
+ *
+ * @param deps.servers name servers to ask instead of the system's, `address:port`
  */
-export function createNameResolver(deps: { clock: Clock }): ResolveName {
+export function createNameResolver(deps: {
+  readonly clock: Clock;
+  readonly servers?: readonly string[];
+}): ResolveName {
   const cache = new Map<string, { addresses: readonly string[]; untilMs: number }>();
   let systemLookups = 0;
 
   const resolveUncached = async (hostname: string, signal: AbortSignal): Promise<readonly string[]> => {
     const resolver = new Resolver({ timeout: 700, tries: 2 });
+    if (deps.servers !== undefined) resolver.setServers(deps.servers);
     const cancel = (): void => resolver.cancel();
     signal.addEventListener('abort', cancel, { once: true });
     try {
