@@ -82,8 +82,9 @@ async function ready(
   });
   const endMs = performance.now() + READY_DEADLINE_MS;
   while (!ended && performance.now() < endMs) {
-    const originUrl = /http:\/\/[\w.]+:\d+/.exec(output())?.[0];
-    const rtmpUrl = /rtmp:\/\/[\w.]+:\d+\/\w+/.exec(output())?.[0];
+    // The summary is printed when everything is ready, see `all-in-one/summary.ts`.
+    const originUrl = /^ *Watch +(http:\/\/\S+)\/$/m.exec(output())?.[1];
+    const rtmpUrl = /^ *RTMP server +(rtmp:\/\/\S+)$/m.exec(output())?.[1];
     if (originUrl !== undefined && rtmpUrl !== undefined) return { originUrl, rtmpUrl };
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
