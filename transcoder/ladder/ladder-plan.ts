@@ -1,0 +1,226 @@
+import { AAC_FRAME_SAMPLES, GridError, planGrid, type PartGrid } from '#protocol/cmaf/part-grid.ts';
+import type {
+  FrameRate,
+  LadderRung,
+  LadderSettings,
+  X264_PRESETS,
+} from '#protocol/ingest/publish-session.ts';
+import { TranscodeError } from '#transcoder/transcode-error.ts';
+import { fpsOf, videoTimescale } from '#transcoder/ladder/frame-rate.ts';
+import type { SourceAudio, SourceProfile, SourceVideo } from '#transcoder/ladder/source-profile.ts';
+
+export type X264Preset = (typeof X264_PRESETS)[number];
+
+/** The transcoder's own choices, for what a stream leaves open. */
+export type LadderDefaults = {
+  readonly rungs: readonly LadderRung[];
+  readonly preset: X264Preset;
+  /** Used instead when the ladder has more than `largePixelRate` pixels per second in all. */
+  readonly presetLarge: X264Preset;
+  readonly largePixelRate: number;
+  /** Of two channels; one channel gets half. */
+  readonly audioBitrateBps: number;
+};
+
+/** One video rendition as it will be made. */
+export type PlannedVideo = {
+  readonly kind: 'video';
+  readonly id: string;
+  /** `copy`: the broadcaster's own frames. */
+  readonly mode: 'encode' | 'copy';
+  readonly width: number;
+  readonly height: number;
+  readonly bitrateBps: number;
+  readonly frameRate: FrameRate;
+  readonly timescale: number;
+  readonly frameTicks: number;
+};
+
+/** The audio rendition as it will be made. */
+export type PlannedAudio = {
+  readonly kind: 'audio';
+  readonly id: string;
+  readonly mode: 'encode';
+  readonly channels: number;
+  readonly sampleRateHz: number;
+  readonly bitrateBps: number;
+  readonly timescale: number;
+  readonly frameTicks: number;
+};
+export type PlannedRendition = PlannedVideo | PlannedAudio;
+
+/** Everything about a timeline that is decided before its encoder starts. */
+export type LadderPlan = {
+  readonly grid: PartGrid;
+  /** Highest video first, audio last. */
+  readonly renditions: readonly PlannedRendition[];
+  readonly preset: X264Preset;
+  /** Threads of each x264; 0 lets x264 choose. */
+  readonly threadsPerEncoder: number;
+};
+
+/** What a plan is made for. */
+export type LadderRequest = {
+  readonly source: SourceProfile;
+  readonly segmentDurationMs: number;
+  readonly partDurationMs: number;
+  /** What the stream asks for. */
+  readonly ladder: LadderSettings;
+  readonly defaults: LadderDefaults;
+  /**
+   * How much is to be saved because the machine could not keep up: 0 nothing, 1 the fastest preset, 2 also half of a
+   * frame rate over 30, and one of the highest rungs for every step above.
+   */
+  readonly economy: number;
+  /** False when the broadcaster's key frames turned out not to fit: `source` is then encoded. */
+  readonly copyAllowed: boolean;
+};
+
+/** Audio is always encoded at this rate: its frames then lie the same way in every stream's grid. */
+export const AUDIO_SAMPLE_RATE_HZ = 48_000;
+
+/** A rung this much higher than the source still stands for it, at the source's own size. */
+const RUNG_TOLERANCE = 1.03;
+/** From this many pixels per frame on, x264 may use as many threads as it likes. */
+const THREADED_PIXELS = 1_200_000;
+const SOURCE_BITRATE_FALLBACK_BPS = 6_000_000;
+/** Encoders spend this much more on twice the frames. */
+const HIGH_RATE_BITRATE_FACTOR = 1.4;
+const HIGH_RATE_FPS = 31;
+
+/**
+ * Decides renditions, grid and effort from what the broadcaster sends and what the stream asks for.
+ *
+ * @throws {TranscodeError} `grid_impossible`, naming durations that work
+ */
+export function planLadder(request: LadderRequest): LadderPlan {
+  const { source, ladder, defaults, economy } = request;
+  const video = source.video === undefined ? [] : planVideo(source.video, request);
+  const audio = source.audio === undefined ? [] : [planAudio(source.audio, ladder, defaults)];
+  const encoded = video.filter((rendition) => rendition.mode === 'encode');
+  const pixelRate = encoded.reduce((sum, one) => sum + one.width * one.height * fpsOf(one.frameRate), 0);
+  const own = ladder.preset ?? (pixelRate > defaults.largePixelRate ? defaults.presetLarge : defaults.preset);
+  const largest = Math.max(0, ...encoded.map((one) => one.width * one.height));
+  return {
+    grid: gridFor(request, video[0]?.frameRate),
+    renditions: [...video, ...audio],
+    preset: economy >= 1 ? 'ultrafast' : own,
+    threadsPerEncoder: largest >= THREADED_PIXELS ? 0 : 1,
+  };
+}
+
+function gridFor(request: LadderRequest, frameRate: FrameRate | undefined): PartGrid {
+  try {
+    return planGrid({
+      segmentDurationMs: request.segmentDurationMs,
+      partDurationMs: request.partDurationMs,
+      ...(frameRate === undefined ? {} : { frameRate }),
+      // Also without audio: PART-TARGET must not change when a microphone is plugged in later.
+      sampleRateHz: AUDIO_SAMPLE_RATE_HZ,
+    });
+  } catch (error) {
+    if (error instanceof GridError)
+      throw new TranscodeError('grid_impossible', error.message, { cause: error });
+    throw error;
+  }
+}
+
+function planVideo(source: SourceVideo, request: LadderRequest): PlannedVideo[] {
+  const { ladder, economy } = request;
+  // A copy keeps the broadcaster's frames, so nothing beside it can be at half the rate.
+  const copies = ladder.copy === true && request.copyAllowed;
+  const frameRate = economy >= 2 && !copies ? halved(source.frameRate) : source.frameRate;
+  const timing = { frameRate, ...videoTimescale(frameRate) };
+  const rungs = planRungs(source, request);
+  const faster = fpsOf(frameRate) > HIGH_RATE_FPS ? HIGH_RATE_BITRATE_FACTOR : 1;
+  const encoded = rungs
+    .slice(Math.min(Math.max(0, economy - 2), Math.max(0, rungs.length - 1)))
+    .map((rung): PlannedVideo => ({
+      kind: 'video',
+      id: rung.id,
+      mode: 'encode',
+      ...rung.size,
+      bitrateBps: Math.round(rung.bitrateBps * (rung.isDefault ? faster : 1)),
+      ...timing,
+    }));
+  if (ladder.copy !== true) return encoded;
+  const own: PlannedVideo = {
+    kind: 'video',
+    id: 'source',
+    mode: copies ? 'copy' : 'encode',
+    ...(copies ? { width: source.width, height: source.height } : evenSize(source.width, source.height)),
+    bitrateBps: source.bitrateBps ?? SOURCE_BITRATE_FALLBACK_BPS,
+    ...timing,
+  };
+  return [own, ...encoded];
+}
+
+type SizedRung = {
+  readonly id: string;
+  readonly size: { width: number; height: number };
+  readonly bitrateBps: number;
+  readonly isDefault: boolean;
+};
+
+/** The rungs not larger than the source, highest first; the source's own size when all of them are larger. */
+function planRungs(source: SourceVideo, { ladder, defaults }: LadderRequest): SizedRung[] {
+  const wanted = ladder.rungs === undefined || (ladder.rungs.length === 0 && ladder.copy !== true);
+  const rungs = wanted ? defaults.rungs : (ladder.rungs ?? []);
+  const isDefault = ladder.rungs === undefined;
+  const shorter = Math.min(source.width, source.height);
+  const sorted = [...rungs].sort((a, b) => b.height - a.height || b.bitrateBps - a.bitrateBps);
+  const fitting = sorted.filter((rung) => rung.height <= shorter * RUNG_TOLERANCE);
+  if (fitting.length === 0 && sorted.length > 0) {
+    const smallest = sorted.at(-1) as LadderRung;
+    const size = evenSize(source.width, source.height);
+    const share = (size.width * size.height) / smallest.height ** 2 / (16 / 9);
+    const bitrateBps = Math.max(100_000, Math.round(smallest.bitrateBps * Math.min(1, share)));
+    return [{ id: `${Math.min(size.width, size.height)}p`, size, bitrateBps, isDefault }];
+  }
+  return fitting.map((rung, index) => {
+    const twins = fitting.slice(0, index).filter((other) => other.height === rung.height).length;
+    return {
+      id: twins === 0 ? `${rung.height}p` : `${rung.height}p-${twins + 1}`,
+      size: scaledSize(source, Math.min(rung.height, shorter)),
+      bitrateBps: rung.bitrateBps,
+      isDefault,
+    };
+  });
+}
+
+/** The source's shape with `shorter` as its shorter side, both sides even. */
+function scaledSize(
+  source: { readonly width: number; readonly height: number },
+  shorter: number,
+): { width: number; height: number } {
+  const scale = shorter / Math.min(source.width, source.height);
+  if (scale === 1) return evenSize(source.width, source.height);
+  const even = (side: number): number => Math.max(2, Math.round((side * scale) / 2) * 2);
+  return { width: even(source.width), height: even(source.height) };
+}
+
+/** 4:2:0 pictures have even sides; what is odd loses its last line. */
+function evenSize(width: number, height: number): { width: number; height: number } {
+  return { width: Math.max(2, width - (width % 2)), height: Math.max(2, height - (height % 2)) };
+}
+
+function halved(rate: FrameRate): FrameRate {
+  if (fpsOf(rate) <= HIGH_RATE_FPS) return rate;
+  return rate.numerator % 2 === 0
+    ? { numerator: rate.numerator / 2, denominator: rate.denominator }
+    : { numerator: rate.numerator, denominator: rate.denominator * 2 };
+}
+
+function planAudio(source: SourceAudio, ladder: LadderSettings, defaults: LadderDefaults): PlannedAudio {
+  const channels = source.channels === 1 ? 1 : 2;
+  return {
+    kind: 'audio',
+    id: 'audio',
+    mode: 'encode',
+    channels,
+    sampleRateHz: AUDIO_SAMPLE_RATE_HZ,
+    bitrateBps: ladder.audioBitrateBps ?? Math.round((defaults.audioBitrateBps * channels) / 2),
+    timescale: AUDIO_SAMPLE_RATE_HZ,
+    frameTicks: AAC_FRAME_SAMPLES,
+  };
+}
