@@ -147,7 +147,7 @@ export class TestPublisher {
       independent: rendition.kind === 'audio' || part === 0,
       last: part === partsPerSegment - 1,
       gap: false,
-      arrivalUtcMs: this.#origin.clock.nowMs() - 50,
+      arrivalUtcMs: Math.round(this.#origin.clock.nowMs()) - 50,
       ...changes,
     };
   }
