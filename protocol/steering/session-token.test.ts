@@ -29,6 +29,7 @@ const claims: SessionClaims = {
   generation: 42,
   ttlS: 25,
   rhythm: 'steady',
+  assignedTag: 4711,
 };
 
 const claimsArbitrary = fc.record({
@@ -38,6 +39,7 @@ const claimsArbitrary = fc.record({
   generation: fc.integer({ min: 0, max: 64 ** 7 - 1 }),
   ttlS: fc.integer({ min: 0, max: 3_600 }),
   rhythm: fc.constantFrom('none' as const, 'steady' as const, 'event' as const),
+  assignedTag: fc.integer({ min: 0, max: 64 ** 3 - 1 }),
 });
 const streamArbitrary = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/);
 
@@ -47,7 +49,7 @@ describe('a session token', () => {
     await fc.assert(
       fc.asyncProperty(claimsArbitrary, streamArbitrary, async (some, streamId) => {
         const token = signSessionToken(some, streamId, key);
-        expect(token).toMatch(/^[A-Za-z0-9_-]{88}$/);
+        expect(token).toMatch(/^[A-Za-z0-9_-]{91}$/);
         expect(await signSessionTokenAsync(some, streamId, webKey)).toBe(token);
         const verdict = { valid: true, claims: some };
         expect(verifySessionToken(token, streamId, NOW_S, [key])).toEqual(verdict);
@@ -73,8 +75,8 @@ describe('a session token', () => {
   it('never throws, whatever comes as a token', () => {
     const text = fc.oneof(
       fc.string(),
-      fc.string({ unit: 'binary', minLength: 88, maxLength: 88 }),
-      fc.stringMatching(/^B[A-Za-z0-9_-]{87}$/),
+      fc.string({ unit: 'binary', minLength: 91, maxLength: 91 }),
+      fc.stringMatching(/^B[A-Za-z0-9_-]{90}$/),
     );
     fc.assert(
       fc.property(text, (token) => {
@@ -88,10 +90,10 @@ describe('a session token', () => {
     [undefined, 'absent'],
     ['', 'absent'],
     ['B', 'malformed'],
-    [`C${'A'.repeat(87)}`, 'version'],
-    [`B${'A'.repeat(87)}`, 'key_unknown'],
-    [`BAB${'!'.repeat(85)}`, 'malformed'],
-    [`BAB${'A'.repeat(85)}`, 'signature'],
+    [`C${'A'.repeat(90)}`, 'version'],
+    [`B${'A'.repeat(90)}`, 'key_unknown'],
+    [`BAB${'!'.repeat(88)}`, 'malformed'],
+    [`BAB${'A'.repeat(88)}`, 'signature'],
   ])('%s is refused as %s', (token, reason) => {
     expect(verifySessionToken(token, 'live', NOW_S, [key])).toEqual({ valid: false, reason });
   });

@@ -1,3 +1,4 @@
+import { hash64, type Hash64 } from '#protocol/placement/hash64.ts';
 import {
   bytesToBase64Url,
   fromBase64UrlDigits,
@@ -8,7 +9,7 @@ import type { SteeringRhythm } from '#protocol/steering/steering-ttl.ts';
 
 /**
  * The session token in SERVER-URI and RELOAD-URI: all that steering knows about a viewer, so that no server has to
- * remember one. 88 characters of base64url: the claims in digits of fixed width, then an HMAC-SHA-256 over the claims and
+ * remember one. 91 characters of base64url: the claims in digits of fixed width, then an HMAC-SHA-256 over the claims and
  * the stream's id. Authentic, not secret: it holds nothing that the viewer may not read.
  *
  * | digits | field |
@@ -20,6 +21,7 @@ import type { SteeringRhythm } from '#protocol/steering/steering-ttl.ts';
  * | 7 | generation of the registry when the session's playlist was written |
  * | 2 | TTL of the answer that carried it, 0 when it came with the playlist |
  * | 1 | rhythm of that answer |
+ * | 3 | which pathway that answer put first, as {@link pathwayTag} writes it |
  * | 43 | HMAC of the above, a full stop, and the stream id |
  */
 export type SessionClaims = {
@@ -30,14 +32,16 @@ export type SessionClaims = {
   readonly generation: number;
   readonly ttlS: number;
   readonly rhythm: SteeringRhythm;
+  /** {@link pathwayTag} of the pathway that was put first; 0 when nothing has been answered. */
+  readonly assignedTag: number;
 };
 
 export const SESSION_TOKEN_VERSION = 1;
 export const SESSION_ID_LENGTH = 20;
-export const SESSION_TOKEN_LENGTH = 88;
+export const SESSION_TOKEN_LENGTH = 91;
 /** A token lives this long; every answer carries a new one, so only a player that slept longer loses its session. */
 export const SESSION_TOKEN_LIFETIME_S = 24 * 3_600;
-const BODY_LENGTH = 45;
+const BODY_LENGTH = 48;
 const TTL_DIGITS_MAX = 64 ** 2 - 1;
 const RHYTHMS: readonly SteeringRhythm[] = ['none', 'steady', 'event'];
 
@@ -55,6 +59,17 @@ export type TokenRefusal = 'absent' | 'malformed' | 'version' | 'key_unknown' | 
 /** An id for a new session: 120 random bits. */
 export function newSessionId(): string {
   return randomBase64UrlDigits(SESSION_ID_LENGTH);
+}
+
+/** A pathway id in 18 bits, to know it again among those that there are; never 0. */
+export function pathwayTag(pathwayId: string): number {
+  return pathwayTagOfHash(hash64(pathwayId));
+}
+
+/** {@link pathwayTag} for an id that has been hashed before. */
+export function pathwayTagOfHash(hash: Hash64): number {
+  const tag = hash.low & 0x3ffff;
+  return tag === 0 ? 1 : tag;
 }
 
 /**
@@ -140,18 +155,20 @@ function parseToken(token: string | undefined): ParsedToken | { reason: TokenRef
   const generation = fromBase64UrlDigits(token, 35, 42);
   const ttlS = fromBase64UrlDigits(token, 42, 44);
   const rhythm = RHYTHMS[fromBase64UrlDigits(token, 44, 45) ?? -1];
+  const assignedTag = fromBase64UrlDigits(token, 45, 48);
   if (
     keyId === undefined ||
     issuedAtS === undefined ||
     expiresAtS === undefined ||
     generation === undefined ||
     ttlS === undefined ||
-    rhythm === undefined
+    rhythm === undefined ||
+    assignedTag === undefined
   )
     return { reason: 'malformed' };
   const sessionId = token.slice(3, 3 + SESSION_ID_LENGTH);
   const body = token.slice(0, BODY_LENGTH);
-  const claims = { sessionId, issuedAtS, expiresAtS, generation, ttlS, rhythm };
+  const claims = { sessionId, issuedAtS, expiresAtS, generation, ttlS, rhythm, assignedTag };
   return { keyId, claims, body, mac: token.slice(BODY_LENGTH) };
 }
 
@@ -172,7 +189,8 @@ function tokenBody(claims: SessionClaims, keyId: number): string {
     toBase64UrlDigits(claims.expiresAtS, 6) +
     toBase64UrlDigits(claims.generation, 7) +
     toBase64UrlDigits(Math.min(claims.ttlS, TTL_DIGITS_MAX), 2) +
-    toBase64UrlDigits(RHYTHMS.indexOf(claims.rhythm), 1)
+    toBase64UrlDigits(RHYTHMS.indexOf(claims.rhythm), 1) +
+    toBase64UrlDigits(claims.assignedTag, 3)
   );
 }
 

@@ -11,7 +11,7 @@ export type ReportedPathway = {
 export type SteeringQuery = {
   /** The session token of SERVER-URI or RELOAD-URI, unchecked. */
   readonly session: string | undefined;
-  /** Most recent first, as far as the player tells; without repetitions. */
+  /** In the order of the player, which lists the one it uses now last; without repetitions. */
   readonly pathways: readonly ReportedPathway[];
 };
 

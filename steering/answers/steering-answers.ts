@@ -1,8 +1,14 @@
 import { Counter } from 'prom-client';
 import { DEFAULT_PATHWAY_ID } from '#protocol/steering/pathway-id.ts';
-import { pathwayPriority, type SteeredSession } from '#protocol/steering/pathway-priority.ts';
+import {
+  pathwayPriority,
+  type SteeredSession,
+  type SteeringPicture,
+} from '#protocol/steering/pathway-priority.ts';
 import {
   newSessionId,
+  pathwayTag,
+  pathwayTagOfHash,
   SESSION_TOKEN_LIFETIME_S,
   signSessionToken,
   verifySessionToken,
@@ -45,10 +51,12 @@ export type SteeringObservation = {
   readonly streamId: string;
   readonly origin: ViewerOrigin;
   readonly address: string | undefined;
-  /** Pathways in use since the last request, most recent first. Untrusted. */
+  /** Pathways in use since the last request, the present one last. Untrusted. */
   readonly pathways: readonly ReportedPathway[];
   /** The session is one of ours; without that anybody can say anything. */
   readonly authentic: boolean;
+  /** The pathway that the last answer put first; `undefined` when there was none, or it is gone. */
+  readonly assigned: string | undefined;
   /** The player asked well before its TTL was over, as one does that retries. */
   readonly early: boolean;
 };
@@ -127,6 +135,7 @@ export class SteeringAnswers {
       asn: origin.asn,
     };
     const priority = pathwayPriority(prepared, session);
+    const first = priority[0] ?? DEFAULT_PATHWAY_ID;
     const rhythm = prepared.snapshot.event ? 'event' : 'steady';
     const ttlS = steeringTtlS(claims, { rhythm, meanS: ttl.meanS(rhythm) });
     const next: SessionClaims = {
@@ -136,6 +145,7 @@ export class SteeringAnswers {
       generation: claims.generation,
       ttlS,
       rhythm,
+      assignedTag: pathwayTag(first),
     };
     const token = signSessionToken(next, streamId, keys[0]);
     const body = writeSteeringManifest({
@@ -145,7 +155,6 @@ export class SteeringAnswers {
       'PATHWAY-PRIORITY': priority,
     });
 
-    const first = priority[0] ?? DEFAULT_PATHWAY_ID;
     const elapsed = elapsedShare(verdict, nowS);
     this.#answers.inc({ token: verdict.valid ? 'valid' : verdict.reason });
     this.#firstChoices.inc({ cdn: first });
@@ -164,6 +173,7 @@ export class SteeringAnswers {
       address: request.address,
       pathways: query.pathways,
       authentic: verdict.valid,
+      assigned: assignedBefore(claims, prepared),
       early: elapsed < EARLY_BELOW,
     });
     return body;
@@ -193,7 +203,13 @@ function newClaims(nowS: number, generation: number): SessionClaims {
     generation,
     ttlS: 0,
     rhythm: 'none',
+    assignedTag: 0,
   };
+}
+
+function assignedBefore(claims: SessionClaims, picture: SteeringPicture): string | undefined {
+  if (claims.assignedTag === 0) return undefined;
+  return picture.cdns.find((cdn) => pathwayTagOfHash(cdn.hash) === claims.assignedTag)?.name;
 }
 
 /** How much of the last TTL has passed, 0…1; 1 for a session that had none. A clock that was set back gives 0. */
