@@ -107,20 +107,21 @@ export const ListQuery = z.strictObject({
   cursor: z.string().transform(parseCursor).optional(),
 });
 
-/** Frame rates of cameras and of OBS; a pair of durations must fit one of them at least. */
+/** Frame rates of cameras and of OBS: what broadcaster will come is not known, so durations must fit all of them. */
 const FRAME_RATES = [
-  { numerator: 30, denominator: 1 },
-  { numerator: 60, denominator: 1 },
-  { numerator: 30_000, denominator: 1_001 },
-  { numerator: 60_000, denominator: 1_001 },
-  { numerator: 25, denominator: 1 },
-  { numerator: 50, denominator: 1 },
+  { numerator: 24_000, denominator: 1_001 },
   { numerator: 24, denominator: 1 },
+  { numerator: 25, denominator: 1 },
+  { numerator: 30_000, denominator: 1_001 },
+  { numerator: 30, denominator: 1 },
+  { numerator: 50, denominator: 1 },
+  { numerator: 60_000, denominator: 1_001 },
+  { numerator: 60, denominator: 1 },
 ];
 const AUDIO_SAMPLE_RATE_HZ = 48_000;
 
 /**
- * Refuses durations that fit no usual frame rate, naming the nearest that do.
+ * Refuses durations from which no valid parts can be cut at some usual frame rate, naming the nearest that do.
  *
  * @throws {ProblemError} 400 `validation_failed`
  */
@@ -129,20 +130,16 @@ export function refuseImpossibleGrid(durations: {
   readonly partDurationMs: number;
 }): void {
   const { segmentDurationMs, partDurationMs } = durations;
-  let refusal: GridError | undefined;
-  for (const frameRate of FRAME_RATES) {
-    try {
+  try {
+    for (const frameRate of FRAME_RATES)
       planGrid({ segmentDurationMs, partDurationMs, frameRate, sampleRateHz: AUDIO_SAMPLE_RATE_HZ });
-      return;
-    } catch (error) {
-      if (!(error instanceof GridError)) throw error;
-      refusal ??= error;
-    }
+  } catch (error) {
+    if (!(error instanceof GridError)) throw error;
+    throw new ProblemError(400, 'validation_failed', 'These fields are not acceptable: partDurationMs.', {
+      fields: [{ field: 'partDurationMs', message: error.message }],
+      cause: error,
+    });
   }
-  const message = refusal?.message ?? 'does not fit the segment duration';
-  throw new ProblemError(400, 'validation_failed', 'These fields are not acceptable: partDurationMs.', {
-    fields: [{ field: 'partDurationMs', message }],
-  });
 }
 
 /** Where the next page begins, as the client sees it. */

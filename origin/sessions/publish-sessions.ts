@@ -260,6 +260,8 @@ export class PublishSessions {
     const opening = { sessionId: randomUUID(), remoteAddress, startedAtMs: clock.nowMs() };
     let claimed: string | undefined;
     try {
+      // The number that the new session goes on from may be among the news that are not written yet.
+      await journal.flush();
       const opened = await store.open(request.streamKey, opening, ({ streamId }) => {
         this.#admit(streamId);
         claimed = streamId;

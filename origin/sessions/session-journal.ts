@@ -26,7 +26,7 @@ export class SessionJournal implements Disposable {
   readonly #pending = new Map<string, SessionProgress>();
   readonly #dropped: Counter;
   #timer: Timer | undefined;
-  #writing: Promise<void> | undefined;
+  #writing: Promise<void> = Promise.resolve();
   #delayMs = WRITE_DELAY_MS;
   #closed = false;
 
@@ -57,10 +57,9 @@ export class SessionJournal implements Disposable {
   }
 
   /** Writes what is pending; resolves when it was tried. Never rejects: what could not be written stays pending. */
-  async flush(): Promise<void> {
-    await this.#writing;
-    this.#writing = this.#write();
-    await this.#writing;
+  flush(): Promise<void> {
+    this.#writing = this.#writing.then(() => this.#write());
+    return this.#writing;
   }
 
   /** One last try. */
