@@ -28,6 +28,8 @@ export const TRANSCODE_ERROR_CODES = {
   originUnreachable: 'origin_unreachable',
   /** The origin says that the session is over or that a newer one exists. */
   sessionOver: 'session_over',
+  /** The origin does not know the timeline any more, for example because it was restarted. */
+  timelineLost: 'timeline_lost',
   /** The origin refuses what is sent, for good. */
   originRefused: 'origin_refused',
   /** Too many sessions on this machine already. */
