@@ -11,7 +11,8 @@ export type NewStream = {
   readonly name?: string;
   readonly partDurationMs?: number;
   readonly segmentDurationMs?: number;
-  readonly reconnectWindowMs?: number;
+  /** How long the playlist waits for its broadcaster, seconds. */
+  readonly reconnectWindow?: number;
   readonly ladder?: {
     readonly rungs?: readonly { readonly height: number; readonly bitrateBps: number }[];
     readonly preset?: string;
