@@ -113,6 +113,17 @@ describe('the publish-session calls of an origin', () => {
     await expect(client.end('a', end)).rejects.toMatchObject({ code: 'origin_timeout' });
   });
 
+  it('beat while any number of keys wait for their answer', async () => {
+    const client = await against((request, response) => {
+      if (request.url?.endsWith('heartbeat') === true) response.writeHead(200).end('{}');
+    });
+    const waiting = Promise.allSettled(Array.from({ length: 200 }, () => client.authorise(publish)));
+    await expect(client.heartbeat(session, {})).resolves.toBeUndefined();
+    await client.close();
+    const outcomes = await waiting;
+    expect(outcomes.every(({ status }) => status === 'rejected')).toBe(true);
+  });
+
   it('say that nobody is there', async () => {
     const client = await against(() => {});
     await closers.pop()?.();

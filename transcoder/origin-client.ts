@@ -37,6 +37,7 @@ export class OriginCallError extends Error {
 
 const ANSWER_BYTES_MAX = 64 * 1024;
 const CONNECTIONS_MAX = 64;
+const AUTHORISE_CONNECTIONS_MAX = 32;
 const KEEP_ALIVE_MS = 10_000;
 const Problem = z.object({ code: z.string().regex(/^[a-z0-9_]{1,64}$/), detail: z.string().optional() });
 
@@ -47,10 +48,14 @@ const Problem = z.object({ code: z.string().regex(/^[a-z0-9_]{1,64}$/), detail: 
 export class OriginClient {
   readonly #settings: OriginClientSettings;
   readonly #agent: Agent;
+  /** Anybody can make us ask about keys: that must not hold up what we say about those who publish. */
+  readonly #authoriseAgent: Agent;
 
   constructor(settings: OriginClientSettings) {
     this.#settings = settings;
-    this.#agent = new Agent({ connections: CONNECTIONS_MAX, keepAliveTimeout: KEEP_ALIVE_MS, pipelining: 1 });
+    const options = { keepAliveTimeout: KEEP_ALIVE_MS, pipelining: 1 };
+    this.#agent = new Agent({ ...options, connections: CONNECTIONS_MAX });
+    this.#authoriseAgent = new Agent({ ...options, connections: AUTHORISE_CONNECTIONS_MAX });
   }
 
   /**
@@ -59,12 +64,9 @@ export class OriginClient {
    * @throws {OriginCallError} `stream_key_unknown`, `stream_busy`, or why there is no answer
    */
   async authorise(publish: PublishRequest, signal?: AbortSignal): Promise<PublishGrant> {
-    const answer = await this.#post(
-      '/ingest/v1/sessions',
-      publish,
-      this.#settings.authoriseTimeoutMs,
-      signal,
-    );
+    const { authoriseTimeoutMs } = this.#settings;
+    const path = '/ingest/v1/sessions';
+    const answer = await this.#post(this.#authoriseAgent, path, publish, authoriseTimeoutMs, signal);
     const grant = PublishGrant.safeParse(answer);
     if (!grant.success)
       throw new OriginCallError('origin_answer_invalid', 'the origin granted something unreadable');
@@ -78,7 +80,7 @@ export class OriginClient {
    */
   async heartbeat(sessionId: string, heartbeat: Heartbeat, signal?: AbortSignal): Promise<void> {
     const path = `/ingest/v1/sessions/${encodeURIComponent(sessionId)}/heartbeat`;
-    await this.#post(path, heartbeat, this.#settings.heartbeatTimeoutMs, signal);
+    await this.#post(this.#agent, path, heartbeat, this.#settings.heartbeatTimeoutMs, signal);
   }
 
   /**
@@ -88,19 +90,25 @@ export class OriginClient {
    */
   async end(streamId: string, end: EndRequest, signal?: AbortSignal): Promise<void> {
     const path = `/ingest/v1/${encodeURIComponent(streamId)}/end`;
-    await this.#post(path, end, this.#settings.endReportTimeoutMs, signal);
+    await this.#post(this.#agent, path, end, this.#settings.endReportTimeoutMs, signal);
   }
 
   /** Ends the connections; calls under way fail. */
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    await Promise.all([this.#agent.destroy(), this.#authoriseAgent.destroy()]);
   }
 
-  async #post(path: string, body: object, timeoutMs: number, signal?: AbortSignal): Promise<unknown> {
+  async #post(
+    dispatcher: Agent,
+    path: string,
+    body: object,
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<unknown> {
     const deadline = AbortSignal.timeout(timeoutMs);
     try {
       const response = await request(new URL(path, this.#settings.originUrl), {
-        dispatcher: this.#agent,
+        dispatcher,
         method: 'POST',
         headers: {
           authorization: `Bearer ${this.#settings.ingestToken}`,

@@ -46,6 +46,7 @@ export class RtmpClient {
 
   private constructor(socket: Socket) {
     this.socket = socket;
+    socket.setNoDelay(true);
     socket.on('data', (bytes) => this.#onData(bytes));
     socket.on('error', () => {});
     socket.on('close', () => (this.#isClosed = true));
@@ -104,7 +105,8 @@ export class RtmpClient {
     this.command('releaseStream', null, streamKey);
     this.command('FCPublish', null, streamKey);
     this.command('createStream', null);
-    await waitFor('the stream id', () => this.answers.filter(({ name }) => name === '_result').length >= 2);
+    const hasStream = (): boolean => this.answers.filter(({ name }) => name === '_result').length >= 2;
+    await waitFor('the stream id', hasStream, POLL);
     this.command('publish', null, streamKey, 'live');
   }
 

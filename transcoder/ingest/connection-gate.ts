@@ -13,7 +13,7 @@ export type GateRefusal = 'connections' | 'connections_per_address' | 'rate' | '
 
 type AddressState = { open: number; readonly bucket: TokenBucket };
 
-/** Addresses without a connection are forgotten when their bucket is full again, looked for in lots of this many. */
+/** Most addresses without a connection that are remembered. */
 const IDLE_ADDRESSES_KEPT = 4_096;
 
 /** Decides which new connections are taken: so many in all and per address, and so fast. */
@@ -75,9 +75,10 @@ export class ConnectionGate {
   #forgetIdle(): void {
     for (const [key, state] of this.#addresses)
       if (state.open === 0 && state.bucket.isFull) this.#addresses.delete(key);
-    // A flood from ever new addresses: forgetting the oldest idle ones costs it nothing more than it has already.
+    // A flood from ever new addresses: forgetting old idle ones costs it nothing more than it has already. Half of them
+    // at a time, so that not every new connection has to look through all.
     for (const [key, state] of this.#addresses) {
-      if (this.#addresses.size < IDLE_ADDRESSES_KEPT + this.#open) return;
+      if (this.#addresses.size <= IDLE_ADDRESSES_KEPT / 2 + this.#open) return;
       if (state.open === 0) this.#addresses.delete(key);
     }
   }

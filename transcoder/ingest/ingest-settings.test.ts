@@ -31,12 +31,30 @@ describe('the settings of the ingest', () => {
     );
     expect(names).toHaveLength(Object.keys(DEFAULT_INGEST_LIMITS).length);
     for (const name of names) {
-      const changed = toIngestLimits(readSettings(INGEST_SETTINGS_SCHEMA, { [name]: '60' }));
+      const { default: fallback } = INGEST_SETTINGS_SCHEMA[name] ?? {};
+      const value = String(Number(fallback) - 1);
+      const changed = toIngestLimits(readSettings(INGEST_SETTINGS_SCHEMA, { [name]: value }));
       const differing = Object.entries(changed).filter(
         ([field, value]) => value !== DEFAULT_INGEST_LIMITS[field as keyof typeof DEFAULT_INGEST_LIMITS],
       );
       expect(differing, `changed by ${name}`).toHaveLength(1);
     }
+  });
+
+  it('are refused all at once when they contradict each other', () => {
+    const values = readSettings(INGEST_SETTINGS_SCHEMA, {
+      RTMP_LOST_AFTER_MS: '20000',
+      RTMP_CHUNK_SIZE_MIN: '4096',
+      RTMP_CHUNK_SIZE_MAX: '2048',
+    });
+    expect(() => toIngestLimits(values)).toThrow(
+      expect.objectContaining({
+        problems: [
+          { name: 'RTMP_CHUNK_SIZE_MIN', message: '4096 is more than RTMP_CHUNK_SIZE_MAX (2048)' },
+          { name: 'RTMP_LOST_AFTER_MS', message: '20000 is more than RTMP_SILENCE_TIMEOUT_MS (10000)' },
+        ],
+      }),
+    );
   });
 
   it('are refused with their name when they make no sense', () => {

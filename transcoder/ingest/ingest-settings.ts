@@ -1,4 +1,12 @@
-import { integer, port, text, type Setting, type SettingsSchema } from '#runtime/config/settings.ts';
+import {
+  integer,
+  port,
+  SettingsError,
+  text,
+  type Setting,
+  type SettingsProblem,
+  type SettingsSchema,
+} from '#runtime/config/settings.ts';
 
 type LimitSetting = Setting<number> & { readonly env: string; readonly default: number };
 
@@ -182,12 +190,37 @@ export const INGEST_SETTINGS_SCHEMA: SettingsSchema = {
   ...Object.fromEntries(Object.values(LIMIT_SETTINGS).map((setting) => [setting.env, setting])),
 };
 
-/** The limits as {@link readSettings} found them in the environment by {@link INGEST_SETTINGS_SCHEMA}. */
+/** Pairs of limits of which the first may not be larger than the second. */
+const ORDERED: readonly (readonly [smaller: keyof IngestLimits, larger: keyof IngestLimits])[] = [
+  ['chunkSizeMin', 'chunkSizeMax'],
+  ['lostAfterMs', 'silenceTimeoutMs'],
+  ['videoWaitMs', 'keyframeWaitMs'],
+  ['connectionsPerAddressMax', 'connectionsMax'],
+  ['connectionRatePerAddressMax', 'connectionRateMax'],
+  ['commandMessageBytesMax', 'pendingBytesBeforePublishMax'],
+  ['pendingBytesBeforePublishMax', 'pendingBytesMax'],
+  ['mediaMessageBytesMax', 'pendingBytesMax'],
+  ['mediaMessageBytesMax', 'backlogBytesMax'],
+  ['amfStringBytesMax', 'commandMessageBytesMax'],
+];
+
+/**
+ * The limits as `readSettings` found them in the environment by {@link INGEST_SETTINGS_SCHEMA}.
+ *
+ * @throws {SettingsError} naming every pair of limits that contradict each other
+ */
 export function toIngestLimits(values: Readonly<Record<string, unknown>>): IngestLimits {
-  return mapLimits((setting) => {
+  const limits = mapLimits((setting) => {
     const value = values[setting.env];
     return typeof value === 'number' ? value : setting.default;
   });
+  const problems = ORDERED.flatMap(([smaller, larger]): SettingsProblem[] => {
+    if (limits[smaller] <= limits[larger]) return [];
+    const bound = `${LIMIT_SETTINGS[larger].env} (${limits[larger]})`;
+    return [{ name: LIMIT_SETTINGS[smaller].env, message: `${limits[smaller]} is more than ${bound}` }];
+  });
+  if (problems.length > 0) throw new SettingsError(problems);
+  return limits;
 }
 
 function mapLimits(valueOf: (setting: LimitSetting) => number): IngestLimits {

@@ -150,7 +150,7 @@ describe('the packets of a publisher', () => {
     video(66, INTER);
     video(99, KEY);
     expect(out.slice(3)).toEqual(['VK0*', 'break:codec_change', 'meta', 'VH0', 'AH0', 'VK0*']);
-    expect(sequencer.videoConfig).toMatchObject({ codec: 'avc1.4d401f', width: 1280 });
+    expect(sequencer.videoInfo).toMatchObject({ codec: 'avc1.4d401f', width: 1280 });
   });
 
   it('break when the sound becomes another', () => {

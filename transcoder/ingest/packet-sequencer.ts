@@ -1,6 +1,4 @@
 import type { Clock } from '#runtime/clock.ts';
-import { aacCodec } from './aac-config.ts';
-import { parseAvcConfig, sameAvcConfig, type AvcConfig } from './avc-config.ts';
 import {
   AUDIO_BODY_HEADER_BYTES,
   classifyAudio,
@@ -9,6 +7,7 @@ import {
 } from './flv-body.ts';
 import type { IngestPacket } from './incoming-publish.ts';
 import type { IngestLimits } from './ingest-settings.ts';
+import { isSameVideo, readAudioHeader, readVideoHeader, type VideoHeader } from './sequence-headers.ts';
 import { announces, type MetadataValues } from './stream-metadata.ts';
 import { Timeline, TimestampUnwrapper, type Track } from './timeline.ts';
 
@@ -74,7 +73,7 @@ export class PacketSequencer {
   #metadata: MetadataValues | undefined;
   #videoHeader: MediaHeader | undefined;
   #audioHeader: MediaHeader | undefined;
-  #videoConfig: AvcConfig | undefined;
+  #videoInfo: VideoHeader | undefined;
   #audioCodec: string | undefined;
   #state: Running | Waiting;
 
@@ -93,16 +92,12 @@ export class PacketSequencer {
   }
 
   /** What the sequence headers say; undefined while there are none. */
-  get videoConfig(): AvcConfig | undefined {
-    return this.#videoConfig;
+  get videoInfo(): VideoHeader | undefined {
+    return this.#videoInfo;
   }
 
   get audioCodec(): string | undefined {
     return this.#audioCodec;
-  }
-
-  get metadata(): MetadataValues | undefined {
-    return this.#metadata;
   }
 
   /** Takes the encoder's onMetaData. */
@@ -118,7 +113,7 @@ export class PacketSequencer {
    * @param timestampMs as the message says, 0 to 2³²−1
    * @param message is not kept: sequence headers are copied, frames passed on as they are
    * @throws {FlvBodyError} for media we cannot use
-   * @throws {AvcConfigError} {@link AacConfigError} for a broken sequence header
+   * @throws {SequenceHeaderError} for a broken sequence header
    * @throws {SequencerError} for too many breaks, or video that never has a key frame
    */
   media(track: Track, timestampMs: number, message: Uint8Array, arrivalUtcMs: number): void {
@@ -141,14 +136,14 @@ export class PacketSequencer {
     const previous = this.#videoHeader?.body;
     const isSame =
       previous !== undefined &&
-      sameAvcConfig(previous.subarray(VIDEO_BODY_HEADER_BYTES), body.subarray(VIDEO_BODY_HEADER_BYTES));
+      isSameVideo(previous.subarray(VIDEO_BODY_HEADER_BYTES), body.subarray(VIDEO_BODY_HEADER_BYTES));
     if (!isSame) this.#setVideoHeader(body);
     if (!('timeline' in this.#state)) this.#state.videoArrived = true;
     else if (!isSame && this.#state.hasVideo) this.#break('codec_change');
   }
 
   #setVideoHeader(body: Uint8Array): void {
-    this.#videoConfig = parseAvcConfig(body.subarray(VIDEO_BODY_HEADER_BYTES));
+    this.#videoInfo = readVideoHeader(body.subarray(VIDEO_BODY_HEADER_BYTES));
     this.#videoHeader = { body };
   }
 
@@ -169,7 +164,7 @@ export class PacketSequencer {
   }
 
   #setAudioHeader(body: Uint8Array): void {
-    this.#audioCodec = aacCodec(body.subarray(AUDIO_BODY_HEADER_BYTES));
+    this.#audioCodec = readAudioHeader(body.subarray(AUDIO_BODY_HEADER_BYTES));
     this.#audioHeader = { body };
   }
 

@@ -14,8 +14,7 @@ const PEER_ERROR_NAMES = new Set([
   'RtmpError',
   'AmfError',
   'FlvBodyError',
-  'AvcConfigError',
-  'AacConfigError',
+  'SequenceHeaderError',
   'SequencerError',
 ]);
 

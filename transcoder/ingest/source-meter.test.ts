@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FakeClock } from '#runtime/clock.ts';
+import { FLV_SAMPLES } from '#tests/support/flv-samples.ts';
 import { DEFAULT_INGEST_LIMITS } from './ingest-settings.ts';
 import { PacketSequencer } from './packet-sequencer.ts';
 import { describeSource, SourceMeter } from './source-meter.ts';
@@ -54,33 +55,20 @@ describe('the measured source', () => {
     expect(meter.bitrateBps).toBe(0);
   });
 
-  it('is described by what the headers say, and by claims only where they are silent', () => {
+  it('is described by what the headers say, not by claims', () => {
     const sequencer = new PacketSequencer(DEFAULT_INGEST_LIMITS, new FakeClock(), {
       onPacket: () => {},
       onDropped: () => {},
       onClamped: () => {},
     });
     const meter = new SourceMeter(new FakeClock());
-    const unknown = { frameRate: null, bitrateBps: null };
-    expect(describeSource(sequencer, meter)).toEqual({
-      videoCodec: null,
-      audioCodec: null,
-      width: null,
-      height: null,
-      ...unknown,
-    });
+    const unknown = { videoCodec: null, width: null, height: null, frameRate: null, bitrateBps: null };
+    expect(describeSource(sequencer, meter)).toEqual({ ...unknown, audioCodec: null });
     sequencer.setMetadata({ width: 99, height: 98 });
-    sequencer.media('audio', 0, Buffer.from('af001190', 'hex'), 0);
-    expect(describeSource(sequencer, meter)).toMatchObject({ audioCodec: 'mp4a.40.2', width: null });
-    sequencer.media('video', 0, Buffer.from('17000000000142c01effe100036742c001000468ce0fc8', 'hex'), 0);
-    expect(describeSource(sequencer, meter)).toMatchObject({
-      videoCodec: 'avc1.42c01e',
-      width: 99,
-      height: 98,
-    });
-    const header =
-      '01640028ffe1001b67640028acd940780227e5c044000003000400000300f03c60c65801000468ef8fcbfdf8f800';
-    sequencer.media('video', 0, Buffer.from(`1700000000${header}`, 'hex'), 0);
-    expect(describeSource(sequencer, meter)).toMatchObject({ width: 1920, height: 1080 });
+    sequencer.media('audio', 0, FLV_SAMPLES.audioHeader, 0);
+    expect(describeSource(sequencer, meter)).toEqual({ ...unknown, audioCodec: 'mp4a.40.2' });
+    sequencer.media('video', 0, FLV_SAMPLES.otherVideoHeader, 0);
+    const described = { videoCodec: 'avc1.4d401f', width: 1280, height: 720 };
+    expect(describeSource(sequencer, meter)).toMatchObject(described);
   });
 });

@@ -65,18 +65,13 @@ export class SourceMeter {
 
 /** What the origin is told about a publish: codecs and size from the sequence headers, the rest measured. */
 export function describeSource(sequencer: PacketSequencer, meter: SourceMeter): SourceDescription {
-  const video = sequencer.videoConfig;
-  const claimed = sequencer.metadata;
+  const video = sequencer.videoInfo;
   return {
     videoCodec: video?.codec ?? null,
     audioCodec: sequencer.audioCodec ?? null,
-    width: video === undefined ? null : (video.width ?? claimedSide(claimed?.['width'])),
-    height: video === undefined ? null : (video.height ?? claimedSide(claimed?.['height'])),
+    width: video?.width ?? null,
+    height: video?.height ?? null,
     frameRate: meter.frameRate,
     bitrateBps: meter.bitrateBps,
   };
-}
-
-function claimedSide(value: unknown): number | null {
-  return typeof value === 'number' && Number.isInteger(value) && value > 0 && value <= 16_384 ? value : null;
 }

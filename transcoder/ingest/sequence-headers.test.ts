@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { AvcConfigError, parseAvcConfig, pictureSize, sameAvcConfig } from './avc-config.ts';
+import { isSameVideo, readAudioHeader, readVideoHeader, SequenceHeaderError } from './sequence-headers.ts';
 
 const bytes = (hex: string): Buffer => Buffer.from(hex, 'hex');
 
@@ -64,7 +64,7 @@ const REAL: [name: string, hex: string, codec: string, width: number, height: nu
 
 describe('ISO/IEC 14496-15 §5.3.3.1 AVCDecoderConfigurationRecord', () => {
   it.each(REAL)('reads %s', (_name, hex, codec, width, height) => {
-    expect(parseAvcConfig(bytes(hex))).toEqual({ codec, width, height });
+    expect(readVideoHeader(bytes(hex))).toEqual({ codec, width, height });
   });
 
   it.each([
@@ -76,34 +76,33 @@ describe('ISO/IEC 14496-15 §5.3.3.1 AVCDecoderConfigurationRecord', () => {
     ['no picture parameter sets', BASELINE_360P.slice(0, BASELINE_360P.indexOf('01000468'))],
     ['an empty parameter set', '0142c01effe1000001000468ce0fc8'],
   ])('refuses %s', (_name, hex) => {
-    expect(() => parseAvcConfig(bytes(hex))).toThrow(AvcConfigError);
+    expect(() => readVideoHeader(bytes(hex))).toThrow(SequenceHeaderError);
   });
 
-  it('gives no size for a parameter set that it cannot read', () => {
-    const record = bytes('0142c01effe100036742c001000468ce0fc8');
-    expect(parseAvcConfig(record)).toEqual({ codec: 'avc1.42c01e', width: null, height: null });
-  });
-
-  it('ends in time and within sane sizes for every mutation of a parameter set', () => {
+  it('takes or refuses every mutation of a record, and nothing else happens', () => {
     const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() & 0x7fffffff);
-    const nal = bytes(HIGH_1080P).subarray(8, 8 + 0x1b);
-    let understood = 0;
+    const record = bytes(HIGH_1080P);
+    const outcomes = { taken: 0, refused: 0 };
     fc.assert(
       fc.property(
-        fc.array(fc.tuple(fc.nat(nal.length - 1), fc.nat(255)), { maxLength: 6 }),
-        fc.nat(nal.length),
+        fc.array(fc.tuple(fc.nat(record.length - 1), fc.nat(255)), { maxLength: 4 }),
+        fc.integer({ min: record.length - 8, max: record.length }),
         (changes, length) => {
-          const mutated = Buffer.from(nal.subarray(0, length));
+          const mutated = Buffer.from(record.subarray(0, length));
           for (const [at, value] of changes) if (at < length) mutated[at] = value;
-          const size = pictureSize(mutated);
-          if (size === undefined) return true;
-          understood++;
-          return size.width > 0 && size.height > 0 && size.width <= 16_384 && size.height <= 16_384;
+          try {
+            readVideoHeader(mutated);
+            isSameVideo(record, mutated);
+            outcomes.taken++;
+          } catch (error) {
+            if (!(error instanceof SequenceHeaderError)) throw error;
+            outcomes.refused++;
+          }
         },
       ),
       { seed, numRuns: 10_000 },
     );
-    expect(understood, `seed ${seed}`).toBeGreaterThan(0);
+    expect(Math.min(outcomes.taken, outcomes.refused), `seed ${seed}`).toBeGreaterThan(0);
   });
 });
 
@@ -113,9 +112,9 @@ describe('a sequence header that comes again', () => {
     const withoutExtension = plain.subarray(0, plain.length - 4);
     const otherReserved = Buffer.from(plain);
     otherReserved[4] = 0x03;
-    expect(sameAvcConfig(plain, Buffer.from(plain))).toBe(true);
-    expect(sameAvcConfig(plain, withoutExtension)).toBe(true);
-    expect(sameAvcConfig(plain, otherReserved)).toBe(true);
+    expect(isSameVideo(plain, Buffer.from(plain))).toBe(true);
+    expect(isSameVideo(plain, withoutExtension)).toBe(true);
+    expect(isSameVideo(plain, otherReserved)).toBe(true);
   });
 
   it('is another one when a parameter set or the length size differs', () => {
@@ -124,8 +123,32 @@ describe('a sequence header that comes again', () => {
     otherPps[plain.length - 5] = 0;
     const otherLengthSize = Buffer.from(plain);
     otherLengthSize[4] = 0xfd;
-    expect(sameAvcConfig(plain, bytes(BASELINE_360P))).toBe(false);
-    expect(sameAvcConfig(plain, otherPps)).toBe(false);
-    expect(sameAvcConfig(plain, otherLengthSize)).toBe(false);
+    expect(isSameVideo(plain, bytes(BASELINE_360P))).toBe(false);
+    expect(isSameVideo(plain, otherPps)).toBe(false);
+    expect(isSameVideo(plain, otherLengthSize)).toBe(false);
+  });
+});
+
+describe('ISO/IEC 14496-3 §1.6.2.1 AudioSpecificConfig', () => {
+  it.each([
+    ['AAC-LC 48 kHz stereo', '1190', 'mp4a.40.2'],
+    ['AAC-LC 44.1 kHz mono', '1208', 'mp4a.40.2'],
+    ['AAC-LC with a sync extension', '119056e500', 'mp4a.40.2'],
+    ['HE-AAC, signalled', '2b92080000', 'mp4a.40.5'],
+    ['HE-AAC v2, signalled', 'eb8a080000', 'mp4a.40.29'],
+    ['AAC-LC with its own frequency', '1780560010', 'mp4a.40.2'],
+    ['xHE-AAC behind the escape', 'f94640', 'mp4a.40.42'],
+  ])('names %s', (_name, hex, codec) => {
+    expect(readAudioHeader(Buffer.from(hex, 'hex'))).toBe(codec);
+  });
+
+  it.each([
+    ['nothing', ''],
+    ['one byte', '11'],
+    ['no object type', '0190'],
+    ['a reserved frequency', '1690'],
+    ['a frequency cut short', '1780'],
+  ])('refuses %s', (_name, hex) => {
+    expect(() => readAudioHeader(Buffer.from(hex, 'hex'))).toThrow(SequenceHeaderError);
   });
 });
