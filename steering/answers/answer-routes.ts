@@ -1,8 +1,15 @@
-import { Hono } from 'hono';
+import { Hono, type Context } from 'hono';
 import { STREAM_ID_PATTERN } from '#protocol/ingest/publish-session.ts';
 import { STEERING_MEDIA_TYPE } from '#protocol/steering/steering-manifest.ts';
+import { allowOnly } from '#runtime/http/methods.ts';
 import type { SteeringAnswers } from '#steering/answers/steering-answers.ts';
-import { publicBase, viewerOrigin, type TrustedHeaders } from '#steering/answers/viewer-origin.ts';
+import {
+  peerAddress,
+  publicBase,
+  viewerAddress,
+  viewerOrigin,
+  type TrustedHeaders,
+} from '#steering/answers/viewer-origin.ts';
 
 /** In place of a stream id that cannot be: a player gets a list for it all the same. */
 const UNNAMED_STREAM = '_';
@@ -35,21 +42,24 @@ export type AnswerRoutesOptions = {
  */
 export function answerRoutes(answers: SteeringAnswers, options: AnswerRoutesOptions): Hono {
   const app = new Hono();
-  // HEAD is answered by the GET route.
-  app.get('/steering/v1/:streamId', (context) => {
+  const answer = (context: Context, streamId: string): Response => {
     const header = (name: string): string | undefined => context.req.header(name);
-    const streamId = context.req.param('streamId');
-    const url = context.req.url;
+    const { url } = context.req;
     const question = url.indexOf('?');
     const body = answers.answer({
       streamId: STREAM_ID_PATTERN.test(streamId) ? streamId : UNNAMED_STREAM,
       query: question < 0 ? '' : url.slice(question + 1),
       base: publicBase(header, { ...options, ownUrl: options.ownUrl() }),
       origin: viewerOrigin(header, options.trusted),
-      address: undefined,
+      address: viewerAddress(header, options.trusted, peerAddress(context)),
     });
     return context.body(body, 200, ANSWER_HEADERS);
-  });
-  app.options('/steering/v1/:streamId', (context) => context.body(null, 200, PREFLIGHT_HEADERS));
+  };
+  // HEAD is answered by the GET routes.
+  app.get('/steering/v1/:streamId', (context) => answer(context, context.req.param('streamId')));
+  // A playlist with a wrong URL in it shall not make players ask without pause.
+  app.get('/steering/v1/*', (context) => answer(context, UNNAMED_STREAM));
+  app.options('/steering/v1/*', (context) => context.body(null, 200, PREFLIGHT_HEADERS));
+  allowOnly(app, '/steering/v1/*', ['GET']);
   return app;
 }

@@ -1,3 +1,5 @@
+import type { Context } from 'hono';
+
 /** Reads a request header by its lower-case name. */
 export type HeaderReader = (name: string) => string | undefined;
 
@@ -7,7 +9,7 @@ export type TrustedHeaders = {
   readonly country: string | null;
   /** Header with the number of the autonomous system. */
   readonly asn: string | null;
-  /** Whether `x-forwarded-proto` is to be believed. */
+  /** Whether `x-forwarded-proto` and the last entry of `x-forwarded-for` are to be believed. */
   readonly forwarded: boolean;
 };
 
@@ -49,4 +51,24 @@ export function publicBase(
       ? forwarded
       : options.ownUrl.slice(0, options.ownUrl.indexOf(':'));
   return `${scheme}://${host}`;
+}
+
+/**
+ * Address of the viewer: the last hop that a trusted proxy has seen, else the other end of the connection.
+ *
+ * @param peer address of the other end of the connection
+ */
+export function viewerAddress(
+  header: HeaderReader,
+  trusted: TrustedHeaders,
+  peer: string | undefined,
+): string | undefined {
+  const forwardedFor = trusted.forwarded ? header('x-forwarded-for') : undefined;
+  return forwardedFor?.slice(forwardedFor.lastIndexOf(',') + 1).trim() || peer;
+}
+
+/** The other end of a request's connection; `undefined` where there is none, as in tests without a socket. */
+export function peerAddress(context: Context): string | undefined {
+  const { incoming } = (context.env ?? {}) as { incoming?: { socket?: { remoteAddress?: string } } };
+  return incoming?.socket?.remoteAddress;
 }

@@ -85,7 +85,8 @@ export class PictureKeeper {
   async start(): Promise<void> {
     const { bus, directory, health } = this.#deps;
     this.#endings.push(
-      directory.onChange(() => this.#settle(true)),
+      // At once, so that whoever has made a change sees it done.
+      directory.onChange(() => this.#reportAndCompile()),
       health.onChange(() => this.#settle(true)),
       bus.onConnectedChange((connected) => {
         this.#reports.setConnected(connected);

@@ -1,0 +1,353 @@
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { performance } from 'node:perf_hooks';
+import { Hono } from 'hono';
+import type { TokenMac } from '#protocol/steering/session-token.ts';
+import type { Bus } from '#runtime/bus/bus.ts';
+import type { Clock, Timer } from '#runtime/clock.ts';
+import { notFound, onError, ProblemError, problemResponse } from '#runtime/http/problem.ts';
+import { listen } from '#runtime/http/server.ts';
+import { DisposableStack, type Disposable } from '#runtime/lifecycle.ts';
+import type { Logger } from '#runtime/log.ts';
+import type { Metrics } from '#runtime/metrics.ts';
+import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
+import type { Database } from '#runtime/postgres/database.ts';
+import { answerRoutes } from '#steering/answers/answer-routes.ts';
+import { SteeringAnswers } from '#steering/answers/steering-answers.ts';
+import { nodeTokenMac, ownTokenKeys } from '#steering/answers/token-keys.ts';
+import { TtlPolicy } from '#steering/answers/ttl-policy.ts';
+import type { TrustedHeaders } from '#steering/answers/viewer-origin.ts';
+import { openControlPlane, type ControlPlane } from '#steering/control-plane.ts';
+import { DemandMeter } from '#steering/demand/demand-meter.ts';
+import { SessionSample } from '#steering/demand/session-sample.ts';
+import type { HealthHistory, HealthView } from '#steering/health/cdn-health.ts';
+import { createHealth } from '#steering/health/create-health.ts';
+import { AccessControl } from '#steering/http/access-control.ts';
+import { cdnRoutes } from '#steering/http/cdn-routes.ts';
+import { healthRoutes } from '#steering/http/health-routes.ts';
+import { operationsRoutes } from '#steering/http/operations-routes.ts';
+import { snapshotRoutes } from '#steering/http/snapshot-routes.ts';
+import { LiveStreams } from '#steering/live-streams.ts';
+import { PictureKeeper } from '#steering/picture/picture-keeper.ts';
+import type { SteeringSettings } from '#steering/settings.ts';
+import { DryRuns } from '#steering/simulation/dry-runs.ts';
+import { openViewerExperience, type ViewerExperience } from '#steering/viewer-experience.ts';
+
+export type SteeringDeps = {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** A database to use instead of the one in the settings; it stays open when the server is closed. */
+  readonly database?: Database;
+  /** A bus to use instead of the one in the settings; it stays open when the server is closed. */
+  readonly bus?: Bus;
+  /** Health from elsewhere instead of own probes. */
+  readonly health?: HealthView & Partial<HealthHistory>;
+};
+
+/** A running steering server. */
+export type Steering = Disposable & {
+  /** As a client on this machine reaches it. */
+  readonly url: string;
+  readonly port: number;
+};
+
+/** The certificate or its key cannot be read. */
+export class TlsFileError extends Error {
+  readonly code = 'tls_file_unreadable';
+  override readonly name = 'TlsFileError';
+}
+
+/** Longest a node waits at its start to hear what the others see. */
+const HEAR_OTHERS_MS = 300;
+/** A TTL given out now may last so long; changes that are due sooner open the event ahead. */
+const CHANGE_AHEAD_FACTOR = 1.5;
+const REMEMBER_HEALTH_INTERVAL_MS = 10_000;
+const RETRY_AFTER_S = 2;
+const CLOSE_GRACE_MS = 2_000;
+
+/**
+ * Builds and starts a steering server: registry, probes, picture, answers, ops API. Serves production, tests and the
+ * all-in-one start alike. Any number of them may run side by side; none keeps anything about a viewer.
+ *
+ * @throws errors with a `code` for everything that a person can mend: settings, ports, certificates
+ */
+export async function createSteering(settings: SteeringSettings, deps: SteeringDeps): Promise<Steering> {
+  const started = new DisposableStack();
+  try {
+    return await start(settings, deps, started);
+  } catch (error) {
+    await started.close(deps.logger);
+    throw error;
+  }
+}
+
+async function start(
+  settings: SteeringSettings,
+  deps: SteeringDeps,
+  started: DisposableStack,
+): Promise<Steering> {
+  const { clock, logger, metrics } = deps;
+  const tls = await readTls(settings);
+  const control = await openControlPlane(settings, deps, started);
+  const { registry, bus } = control;
+  const trusted: TrustedHeaders = {
+    country: settings.STEERING_COUNTRY_HEADER || null,
+    asn: settings.STEERING_ASN_HEADER || null,
+    forwarded: settings.STEERING_TRUST_FORWARDED,
+  };
+  const experience = openViewerExperience(
+    { clock, metrics, directory: registry, trusted, logToken: settings.STEERING_CMCD_LOG_TOKEN || undefined },
+    started,
+  );
+  const health = deps.health ?? openHealth(settings, deps, control, experience, started);
+  const demand = new DemandMeter(deps);
+  const sample = new SessionSample();
+  const nodeId = randomUUID();
+  const picture = new PictureKeeper(pictureSettings(settings), {
+    nodeId,
+    clock,
+    metrics,
+    directory: registry,
+    health,
+    demand,
+    bus,
+    logger: logger.child({ subsystem: 'picture' }),
+    changeDue: () => registry.changeDueWithin(settings.STEERING_TTL_S * CHANGE_AHEAD_FACTOR * 1_000),
+    heldHealth: control.heldHealth,
+  });
+  await picture.start();
+  started.add('picture', picture, () => picture.close());
+  keepHealthRemembered(clock, control, picture, started);
+  const ttl = openTtlPolicy(settings, deps, started);
+  const answers = new SteeringAnswers({
+    clock,
+    metrics,
+    ttl,
+    demand,
+    sample,
+    observe: experience.observe,
+    logger: logger.child({ subsystem: 'answers' }),
+    picture: () => picture.current,
+    keys: tokenMacs(settings),
+  });
+
+  let serving = true;
+  let ownUrl = '';
+  const app = createApp(settings, deps, {
+    control,
+    health,
+    picture,
+    demand,
+    sample,
+    experience,
+    answers,
+    trusted,
+    nodeId,
+    isServing: () => serving,
+    ownUrl: () => ownUrl,
+  });
+  if (settings.REDIS_URL !== '' || deps.bus !== undefined) await hearOthers(picture, clock);
+  const server = await listen(app.fetch, {
+    port: settings.STEERING_PORT,
+    host: settings.STEERING_HOST,
+    connectionsMax: settings.STEERING_CONNECTIONS_MAX,
+    ...(tls === undefined ? {} : { tls }),
+  });
+  ownUrl = server.url;
+  started.add('http server', server, () => server.close(CLOSE_GRACE_MS));
+  logger.info({ url: server.url, nodeId }, 'steering is ready');
+
+  let closing: Promise<void> | undefined;
+  return {
+    url: server.url,
+    port: server.port,
+    close: () => {
+      serving = false;
+      closing ??= started.close(logger);
+      return closing;
+    },
+  };
+}
+
+type AppParts = {
+  readonly control: ControlPlane;
+  readonly health: HealthView & Partial<HealthHistory>;
+  readonly picture: PictureKeeper;
+  readonly demand: DemandMeter;
+  readonly sample: SessionSample;
+  readonly experience: ViewerExperience;
+  readonly answers: SteeringAnswers;
+  readonly trusted: TrustedHeaders;
+  readonly nodeId: string;
+  readonly isServing: () => boolean;
+  readonly ownUrl: () => string;
+};
+
+function createApp(settings: SteeringSettings, deps: SteeringDeps, parts: AppParts): Hono {
+  const { clock, logger, metrics } = deps;
+  const { control, picture, demand, sample, nodeId, health } = parts;
+  const { registry, database, bus } = control;
+  const viewerBitrateBps = settings.STEERING_VIEWER_BITRATE_BPS;
+  const app = new Hono();
+  app.onError(toProblem(logger));
+  app.notFound(notFound);
+  // Before the answers: it lies under their path.
+  app.route(
+    '/',
+    snapshotRoutes(() => picture.current),
+  );
+  const publicUrl = settings.STEERING_PUBLIC_URL || null;
+  app.route('/', answerRoutes(parts.answers, { publicUrl, trusted: parts.trusted, ownUrl: parts.ownUrl }));
+  app.route('/', parts.experience.routes);
+  app.use('/api/*', async (context, next) => {
+    await next();
+    context.header('x-content-type-options', 'nosniff');
+    context.header('content-security-policy', "default-src 'none'; frame-ancestors 'none'");
+    context.header('cache-control', 'no-store');
+    if (settings.STEERING_TLS_CERT_FILE !== '')
+      context.header('strict-transport-security', 'max-age=31536000');
+  });
+  const accessTokens = () => registry.accessTokens;
+  const access = new AccessControl({ clock, adminToken: settings.ADMIN_TOKEN, accessTokens });
+  const dryRuns = new DryRuns({ picture, sample, viewerBitrateBps });
+  app.route('/', cdnRoutes({ clock, access, registry, picture, dryRuns, health, viewerBitrateBps }));
+  app.route('/', operationsRoutes({ clock, access, registry, database, picture, demand, nodeId }));
+  app.route(
+    '/',
+    healthRoutes({
+      metrics,
+      isServing: parts.isServing,
+      source: () => registry.source,
+      databaseUp: () => database.isUp,
+      redisUp: () => (settings.REDIS_URL === '' && deps.bus === undefined ? undefined : bus.connected),
+    }),
+  );
+  return app;
+}
+
+function openHealth(
+  settings: SteeringSettings,
+  deps: SteeringDeps,
+  { registry }: ControlPlane,
+  { qoe }: ViewerExperience,
+  started: DisposableStack,
+): HealthView & HealthHistory {
+  const { clock, logger, metrics } = deps;
+  const originUrls = settings.STEERING_ORIGIN_URLS;
+  const live = new LiveStreams(originUrls, { clock, logger, metrics });
+  started.add('live streams', live, () => live.close());
+  const health = createHealth(
+    settings,
+    { originUrls },
+    { clock, logger, metrics, directory: registry, liveStreams: () => live.ids(), experience: qoe },
+  );
+  return started.add('health', health, () => health.close());
+}
+
+function openTtlPolicy(settings: SteeringSettings, deps: SteeringDeps, started: DisposableStack): TtlPolicy {
+  let before = performance.eventLoopUtilization();
+  const utilization = (): number => {
+    const now = performance.eventLoopUtilization();
+    const since = performance.eventLoopUtilization(now, before);
+    before = now;
+    return since.utilization;
+  };
+  const means = { steadyMeanS: settings.STEERING_TTL_S, eventMeanS: settings.STEERING_TTL_EVENT_S };
+  const ttl = new TtlPolicy(means, { ...deps, utilization });
+  ttl.start();
+  return started.add('ttl policy', ttl, () => ttl.close());
+}
+
+/** A node that starts while everything is down shall know what was good before. */
+function keepHealthRemembered(
+  clock: Clock,
+  control: ControlPlane,
+  picture: PictureKeeper,
+  started: DisposableStack,
+): void {
+  let timer: Timer;
+  let saved = '';
+  const save = async (): Promise<void> => {
+    const text = JSON.stringify([...picture.heldHealth]);
+    if (text !== saved) await control.remember(picture.heldHealth);
+    saved = text;
+  };
+  const tick = (): void => {
+    void save();
+    timer = clock.after(REMEMBER_HEALTH_INTERVAL_MS, tick);
+  };
+  timer = clock.after(REMEMBER_HEALTH_INTERVAL_MS, tick);
+  started.add('remembered health', picture, async () => {
+    timer.cancel();
+    await save();
+  });
+}
+
+/** A new node asks nobody, but the others speak up when they first hear of it. */
+async function hearOthers(picture: PictureKeeper, clock: Clock): Promise<void> {
+  if (picture.nodes().length > 1) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = clock.after(HEAR_OTHERS_MS, resolve);
+  const forget = picture.onChange(() => {
+    if (picture.nodes().length > 1) resolve();
+  });
+  await promise;
+  timer.cancel();
+  forget();
+}
+
+function pictureSettings(settings: SteeringSettings): ConstructorParameters<typeof PictureKeeper>[0] {
+  return {
+    weights: {
+      cost: settings.STEERING_COST_POLICY,
+      viewerBitrateBps: settings.STEERING_VIEWER_BITRATE_BPS,
+    },
+    events: {
+      afterChangeMs: settings.STEERING_EVENT_AFTER_CHANGE_S * 1_000,
+      troubleMaxMs: settings.STEERING_EVENT_TROUBLE_MAX_S * 1_000,
+    },
+  };
+}
+
+function tokenMacs(settings: SteeringSettings): [TokenMac, ...TokenMac[]] {
+  const given = settings.STEERING_TOKEN_KEYS;
+  const [first, ...others] = (given.length > 0 ? given : ownTokenKeys(settings.DATA_DIR)).map(nodeTokenMac);
+  if (first === undefined) throw new Error('a steering server has at least one token key');
+  return [first, ...others];
+}
+
+async function readTls(
+  settings: SteeringSettings,
+): Promise<{ readonly key: string; readonly cert: string } | undefined> {
+  if (settings.STEERING_TLS_CERT_FILE === '') return undefined;
+  try {
+    const [key, cert] = await Promise.all([
+      readFile(settings.STEERING_TLS_KEY_FILE, 'utf8'),
+      readFile(settings.STEERING_TLS_CERT_FILE, 'utf8'),
+    ]);
+    return { key, cert };
+  } catch (error) {
+    throw new TlsFileError(`cannot read the certificate or its key: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+function toProblem(logger: Logger): ReturnType<typeof onError> {
+  const answer = onError((error, context) =>
+    logger.error({ err: error, method: context.req.method, path: context.req.path }, 'request failed'),
+  );
+  return (error, context) => {
+    if (!(error instanceof DatabaseUnavailableError)) return answer(error, context);
+    logger.warn({ err: error, path: context.req.path }, 'request needs the database');
+    return problemResponse(
+      new ProblemError(
+        503,
+        error.code,
+        'The database does not answer now; players are steered by what is known. Try again later.',
+        { headers: { 'retry-after': String(RETRY_AFTER_S) } },
+      ),
+    );
+  };
+}
