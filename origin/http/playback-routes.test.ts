@@ -16,6 +16,7 @@ beforeEach(async () => {
   const app = createPlaybackRoutes(origin.streams, {
     logger: createLogger('test', 'silent'),
     isKnownStream: (streamId) => streamId === 'resting',
+    isStarting: (streamId) => streamId === 'starting',
   });
   server = await listen(app.fetch, { port: 0, host: '127.0.0.1' });
 });
@@ -103,6 +104,26 @@ describe('playlists', () => {
     await vi.waitFor(() => expect(waiting()).toBe(2));
     origin.clock.advance(6_250);
     for (const answer of answers) expect(await codeOf(await answer)).toEqual([503, 'hold_expired']);
+  });
+});
+
+describe('a stream whose broadcaster has just connected', () => {
+  const ask = (path: string): Promise<Response> => fetch(`${server.url}/live/starting/${path}`);
+  const held = async (): Promise<number | undefined> =>
+    (await origin.streams.metrics.waiters.get()).values[0]?.value;
+
+  it('is waited for', async () => {
+    const answers = [ask('master.m3u8'), ask('720p/index.m3u8')];
+    await vi.waitFor(async () => expect(await held()).toBe(2));
+    new TestPublisher(origin, { streamId: 'starting' }).begin().putSegments(1);
+    for (const answer of answers) expect((await answer).status).toBe(200);
+  });
+
+  it('is answered 503 when nothing comes', async () => {
+    const answer = ask('master.m3u8');
+    await vi.waitFor(async () => expect(await held()).toBe(1));
+    origin.clock.advance(6_250);
+    expect(await codeOf(await answer)).toEqual([503, 'hold_expired']);
   });
 });
 

@@ -8,6 +8,7 @@ import { MEDIA_PLAYLIST, MULTIVARIANT_PLAYLIST, parseMediaFile } from '#protocol
 import { RENDITION_ID_PATTERN, STREAM_ID_PATTERN } from '#protocol/ingest/publish-session.ts';
 import { ProblemError, notFound, onError, problemResponse } from '#runtime/http/problem.ts';
 import type { Logger } from '#runtime/log.ts';
+import type { Client } from '#origin/live/held-requests.ts';
 import type { LivePlayback } from '#origin/live/live-playback.ts';
 import type { LiveStreams } from '#origin/live/live-streams.ts';
 import {
@@ -22,6 +23,8 @@ export type PlaybackRoutesDeps = {
   readonly logger: Logger;
   /** Whether a stream that is not live exists at all; asked on every such request, so it must not wait. */
   readonly isKnownStream?: (streamId: string) => boolean;
+  /** Whether a broadcaster has connected whose media are not here yet; such requests are held. Must not wait either. */
+  readonly isStarting?: (streamId: string) => boolean;
 };
 
 const METHODS = 'GET, HEAD, OPTIONS';
@@ -30,7 +33,7 @@ const METHODS = 'GET, HEAD, OPTIONS';
 type PlaybackRequest = {
   readonly context: Context;
   readonly playback: LivePlayback;
-  readonly signal: AbortSignal;
+  readonly client: Client;
 };
 
 /**
@@ -45,25 +48,25 @@ export function createPlaybackRoutes(streams: LiveStreams, deps: PlaybackRoutesD
       try {
         const refused = refuseMethod(context);
         if (refused !== undefined) return refused;
-        const playback = playbackOf(context, streams, deps);
-        return toResponse(await answer({ context, playback, signal: context.req.raw.signal }));
+        const playback = await playbackOf(context, streams, deps);
+        return toResponse(await answer({ context, playback, client: context.req.raw }));
       } catch (error) {
         return problemOf(error);
       }
     });
   };
 
-  at(`/live/:streamId/${MULTIVARIANT_PLAYLIST}`, async ({ context, playback, signal }) =>
-    answerPlaylist(await playback.multivariant(signal), conditionsOf(context)),
+  at(`/live/:streamId/${MULTIVARIANT_PLAYLIST}`, async ({ context, playback, client }) =>
+    answerPlaylist(await playback.multivariant(client), conditionsOf(context)),
   );
-  at(`/live/:streamId/:renditionId/${MEDIA_PLAYLIST}`, async ({ context, playback, signal }) => {
+  at(`/live/:streamId/:renditionId/${MEDIA_PLAYLIST}`, async ({ context, playback, client }) => {
     const directives = parseDeliveryDirectives(queryOf(context));
     return answerPlaylist(
-      await playback.playlist(renditionIdOf(context), directives, signal),
+      await playback.playlist(renditionIdOf(context), directives, client),
       conditionsOf(context),
     );
   });
-  at('/live/:streamId/:renditionId/:file', async ({ context, playback, signal }) => {
+  at('/live/:streamId/:renditionId/:file', async ({ context, playback, client }) => {
     const renditionId = renditionIdOf(context);
     const file = parseMediaFile(context.req.param('file') ?? '');
     switch (file?.kind) {
@@ -71,11 +74,11 @@ export function createPlaybackRoutes(streams: LiveStreams, deps: PlaybackRoutesD
         return answerMedia(playback.segment(renditionId, file.msn), conditionsOf(context));
       case 'part':
         return answerMedia(
-          await playback.part(renditionId, file.msn, file.part, signal),
+          await playback.part(renditionId, file.msn, file.part, client),
           conditionsOf(context),
         );
       case 'init':
-        return answerMedia(await playback.init(renditionId, file.timeline, signal), conditionsOf(context));
+        return answerMedia(await playback.init(renditionId, file.timeline, client), conditionsOf(context));
       case undefined:
         throw new ProblemError(404, 'file_not_found', 'No file of a rendition has such a name.');
     }
@@ -105,7 +108,11 @@ function refuseMethod(context: Context): Response | undefined {
   });
 }
 
-function playbackOf(context: Context, streams: LiveStreams, deps: PlaybackRoutesDeps): LivePlayback {
+async function playbackOf(
+  context: Context,
+  streams: LiveStreams,
+  deps: PlaybackRoutesDeps,
+): Promise<LivePlayback> {
   const streamId = context.req.param('streamId') ?? '';
   if (!STREAM_ID_PATTERN.test(streamId))
     throw new ProblemError(400, 'stream_id_invalid', 'A stream id has 1 to 64 letters, digits, "_" and "-".');
@@ -113,6 +120,8 @@ function playbackOf(context: Context, streams: LiveStreams, deps: PlaybackRoutes
     throw new ProblemError(400, 'query_too_long', `The query is longer than ${QUERY_CHARS_MAX} characters.`);
   const stream = streams.get(streamId);
   if (stream !== undefined) return stream.playback;
+  if (deps.isStarting?.(streamId) === true)
+    return (await streams.arrival(streamId, context.req.raw)).playback;
   const isKnown = deps.isKnownStream?.(streamId) ?? false;
   throw new ProblemError(
     404,

@@ -221,6 +221,15 @@ describe('PUT of a part', () => {
     expect((await put({ msn: msn + 15, part: 0 })).status).toBe(201);
   });
 
+  it('refuses a number that the clock has not reached', async () => {
+    // The window is 15 segments long: so many may be missing, and so far may a transcoder's clock be ahead.
+    const { firstMsn } = publisher.grant;
+    const future = await put({ msn: firstMsn + 16, part: 0 });
+    expect([future.status, await codeOf(future)]).toEqual([422, 'part_invalid']);
+    origin.clock.advance(2_000);
+    expect((await put({ msn: firstMsn + 16, part: 0 })).status).toBe(201);
+  });
+
   it('measures how long a part took from the ingest', async () => {
     await put();
     expect(origin.streams.status('show')?.renditions[0]?.storeLatencyMs).toBe(50);

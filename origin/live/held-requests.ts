@@ -3,11 +3,14 @@ import { ProblemError } from '#runtime/http/problem.ts';
 import type { LiveMetrics } from '#origin/live/live-metrics.ts';
 import type { LiveSettings } from '#origin/live/live-settings.ts';
 
+/** Whoever waits for an answer. A `Request` is one; its signal is made when it is first looked at, so look late. */
+export type Client = { readonly signal: AbortSignal };
+
 /** How long a request may be held, and how it says that its client has gone. */
 export type Hold = {
   /** Monotonic time of the clock. */
   readonly deadlineMs: number;
-  readonly signal: AbortSignal;
+  readonly client: Client;
 };
 
 /** The client went away while its request was held; nobody reads the answer. */

@@ -3,7 +3,7 @@ import { partUri } from '#protocol/hls/media-uris.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
 import { blockingGoal, partGoal, type BlockingGoal } from '#origin/live/blocking-reload.ts';
-import type { Hold } from '#origin/live/held-requests.ts';
+import type { Client, Hold } from '#origin/live/held-requests.ts';
 import type { LivePresentation } from '#origin/live/live-presentation.ts';
 import type { LiveRendition } from '#origin/live/live-rendition.ts';
 import type { LiveSegment, MediaKind, MediaObject } from '#origin/live/live-segment.ts';
@@ -47,8 +47,8 @@ export class LivePlayback {
    *
    * @throws {ProblemError} 404 `stream_offline`, 503
    */
-  async multivariant(signal: AbortSignal): Promise<PlaylistAnswer> {
-    const presentation = await this.#playable(this.#hold(signal));
+  async multivariant(client: Client): Promise<PlaylistAnswer> {
+    const presentation = await this.#playable(this.#hold(client));
     return {
       rendered: presentation.multivariant(),
       freshness: presentation.isEnded ? 'ended' : 'plain',
@@ -65,9 +65,9 @@ export class LivePlayback {
   async playlist(
     renditionId: string,
     directives: DeliveryDirectives,
-    signal: AbortSignal,
+    client: Client,
   ): Promise<PlaylistAnswer> {
-    const hold = this.#hold(signal);
+    const hold = this.#hold(client);
     const { block, form } = directives;
     const presentation = await this.#playable(hold);
     const rendition = presentation.renditions.get(renditionId);
@@ -102,14 +102,14 @@ export class LivePlayback {
    * @throws {ProblemError} 404 `part_not_found`, `part_gap`; 503
    * @spec rfc8216bis §6.2.6
    */
-  async part(renditionId: string, msn: number, part: number, signal: AbortSignal): Promise<MediaAnswer> {
+  async part(renditionId: string, msn: number, part: number, client: Client): Promise<MediaAnswer> {
     const rendition = this.#source.presentation?.renditions.get(renditionId);
     const found = this.#findPart(renditionId, msn, part);
     if (found !== undefined) return found;
     if (rendition === undefined || !rendition.snapshot.hintedUris.includes(partUri(msn, part)))
       throw this.#notFound(renditionId, 'part_not_found', msn, `Part ${part} of segment ${msn} is not here.`);
     const goal = partGoal({ msn, part });
-    await rendition.waiters.wait(goal.key, (next) => meets(next, goal), this.#hold(signal));
+    await rendition.waiters.wait(goal.key, (next) => meets(next, goal), this.#hold(client));
     const come = this.#findPart(renditionId, msn, part);
     if (come !== undefined) return come;
     throw this.#gone('part_not_found', `Part ${part} of segment ${msn} has not come about.`);
@@ -120,7 +120,7 @@ export class LivePlayback {
    *
    * @throws {ProblemError} 404 `init_not_found`, 503
    */
-  async init(renditionId: string, timeline: number, signal: AbortSignal): Promise<MediaAnswer> {
+  async init(renditionId: string, timeline: number, client: Client): Promise<MediaAnswer> {
     const rendition = this.#source.presentation?.renditions.get(renditionId);
     const find = (): MediaAnswer | undefined => {
       const media = rendition?.init(timeline) ?? this.#source.retained.findInit(renditionId, timeline);
@@ -131,16 +131,16 @@ export class LivePlayback {
       await rendition.waiters.wait(
         `init ${timeline}`,
         (next) => next.isEnded || !awaited(),
-        this.#hold(signal),
+        this.#hold(client),
       );
     const found = find();
     if (found !== undefined) return found;
     throw new ProblemError(404, 'init_not_found', `There is no init segment ${timeline}.`);
   }
 
-  #hold(signal: AbortSignal): Hold {
+  #hold(client: Client): Hold {
     const targetDurationS = this.#source.presentation?.constants.targetDurationS ?? 1;
-    return { deadlineMs: this.#clock.monotonicMs() + HOLD_TARGETS * targetDurationS * 1000, signal };
+    return { deadlineMs: this.#clock.monotonicMs() + HOLD_TARGETS * targetDurationS * 1000, client };
   }
 
   /** The presentation, once it can be shown. One that ends without being shown may have been followed by another. */

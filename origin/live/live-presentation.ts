@@ -30,6 +30,7 @@ export class LivePresentation {
   readonly #renditions = new Map<string, LiveRendition>();
   #grid: TimelineGrid;
   #timelines = 0;
+  #timelineBeganMs = 0;
   #lead: { readonly position: PartPosition; readonly atMs: number } | undefined;
   #cadence: GapCadence | undefined;
   #isPlayable = false;
@@ -89,6 +90,10 @@ export class LivePresentation {
     );
   }
 
+  get timelineAgeMs(): number {
+    return this.#clock.monotonicMs() - this.#timelineBeganMs;
+  }
+
   /** How many whole segments the window holds. */
   get segmentsPerWindow(): number {
     const { durationMs, segmentsMin } = this.#context.windowLength;
@@ -108,6 +113,7 @@ export class LivePresentation {
     const discontinuityNumber = this.#timelines;
     this.#timelines += 1;
     this.#grid = grid;
+    this.#timelineBeganMs = nowMs;
     const byId = new Map(presentation.renditions.map((rendition) => [rendition.id, rendition]));
     const timelineOf = ({ kind, timescale }: RenditionDescription) => ({
       grid,

@@ -44,7 +44,7 @@ export const UNPUBLISHED_WINDOW_MAX_MS = 10_000;
 const SEGMENTS_LISTED_MIN = 6;
 /**
  * Numbers left out before a new playlist at the same URLs: requests for the next segments of the old one may have been
- * answered with its end, and caches remember that.
+ * answered with its end, and caches remember that; after a restart, what was recorded of it may be a little old.
  */
 const NEW_PLAYLIST_MSN_MARGIN = 3;
 
@@ -100,10 +100,8 @@ export class LiveStream {
     const isContinued = presentation?.canContinue(input.presentation, continuedMsn) === true;
     if (presentation !== undefined && isContinued) firstMsn = continuedMsn;
     else {
-      if (presentation !== undefined) {
-        firstMsn = this.#firstMsnAfter(lastNumber + NEW_PLAYLIST_MSN_MARGIN, input);
-        this.#replace(presentation);
-      }
+      if (lastNumber > 0) firstMsn = this.#firstMsnAfter(lastNumber + NEW_PLAYLIST_MSN_MARGIN, input);
+      if (presentation !== undefined) this.#replace(presentation);
       presentation = this.#newPresentation(input.presentation, input.liveWindowMs);
     }
     this.#timer?.cancel();

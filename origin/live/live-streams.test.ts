@@ -8,7 +8,7 @@ import {
   type TestOrigin,
 } from '#origin/live/testing/test-publisher.ts';
 
-const never = new AbortController().signal;
+const never = { signal: new AbortController().signal };
 const IDS = ['720p', '360p', 'audio'];
 const FULL = { block: undefined, form: 'full' } as const;
 const problem = (status: number, code: string): unknown => expect.objectContaining({ status, code });
@@ -480,6 +480,12 @@ describe('who may begin a timeline', () => {
     expect(new Set(numbers).size).toBe(3);
     publisher.putSegments(1);
     expect(publisher.begin().grant.firstMsn).toBeGreaterThan(Math.max(...numbers));
+  });
+
+  it('leaves numbers out after a restart, for what had not been recorded yet', () => {
+    const lastMsnFloor = Date.UTC(2030, 0, 1);
+    const publisher = new TestPublisher(createTestOrigin(), { lastMsnFloor }).begin();
+    expect(publisher.grant.firstMsn).toBe(lastMsnFloor + 4);
   });
 
   it('refuses a presentation that no valid playlist can be written for, and changes nothing', () => {

@@ -3,12 +3,13 @@ import type { Clock } from '#runtime/clock.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
 import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
-import { HeldRequests } from '#origin/live/held-requests.ts';
+import { HeldRequests, type Client } from '#origin/live/held-requests.ts';
 import { LiveMetrics } from '#origin/live/live-metrics.ts';
 import type { LiveSettings } from '#origin/live/live-settings.ts';
 import type { LiveStatus } from '#origin/live/live-status.ts';
 import { LiveStream } from '#origin/live/live-stream.ts';
 import { MediaMemory } from '#origin/live/media-memory.ts';
+import { RequestWaiters, StreamHolds } from '#origin/live/request-waiters.ts';
 import type { SessionEndReason, TimelineInput } from '#origin/live/timeline-input.ts';
 
 export type { LiveRenditionStatus, LiveStatus } from '#origin/live/live-status.ts';
@@ -16,6 +17,9 @@ export type { LiveStream } from '#origin/live/live-stream.ts';
 export type { SessionEndReason, TimelineInput } from '#origin/live/timeline-input.ts';
 
 export type LiveStreamsDeps = { readonly clock: Clock; readonly logger: Logger; readonly metrics: Metrics };
+
+/** Three target durations of a stream that does not know its own yet. */
+const ARRIVAL_HOLD_MS = 6_000;
 
 /**
  * All live streams of one origin process: numbers their timelines, takes their parts, renders their playlists, holds
@@ -29,6 +33,8 @@ export class LiveStreams {
   readonly #holds: HeldRequests;
   readonly #memory: MediaMemory;
   readonly #streams = new Map<string, LiveStream>();
+  /** Released by every stream that begins. */
+  readonly #arrivals: RequestWaiters<LiveStream>;
 
   constructor(settings: LiveSettings, deps: LiveStreamsDeps) {
     this.#settings = settings;
@@ -37,6 +43,7 @@ export class LiveStreams {
     this.metrics = new LiveMetrics(deps.metrics);
     this.#holds = new HeldRequests(settings, { clock: deps.clock, metrics: this.metrics });
     this.#memory = new MediaMemory(settings.totalBytesMax, this.metrics);
+    this.#arrivals = new RequestWaiters(new StreamHolds(this.#holds, settings.streamWaitersMax));
   }
 
   /**
@@ -57,6 +64,7 @@ export class LiveStreams {
     const grant = stream.beginTimeline(input);
     this.#streams.set(input.streamId, stream);
     this.metrics.streams.set(this.#streams.size);
+    this.#arrivals.publish(stream);
     return grant;
   }
 
@@ -76,6 +84,19 @@ export class LiveStreams {
 
   get(streamId: string): LiveStream | undefined {
     return this.#streams.get(streamId);
+  }
+
+  /**
+   * The stream, as soon as it begins its first timeline: for requests that come when its broadcaster has connected and
+   * nothing has been encoded yet.
+   *
+   * @throws {ProblemError} 503 when that takes too long, or there is no room for one more who waits
+   */
+  async arrival(streamId: string, client: Client): Promise<LiveStream> {
+    const known = this.#streams.get(streamId);
+    if (known !== undefined) return known;
+    const deadlineMs = this.#clock.monotonicMs() + ARRIVAL_HOLD_MS;
+    return this.#arrivals.wait(`stream ${streamId}`, ({ id }) => id === streamId, { deadlineMs, client });
   }
 
   status(streamId: string): LiveStatus | undefined {

@@ -6,7 +6,7 @@ import { parseStrictly } from '#origin/live/testing/strict-parser.ts';
 import { audioRendition, makePresentation, videoRendition } from '#origin/live/testing/synthetic-media.ts';
 import { TestPublisher, createTestOrigin } from '#origin/live/testing/test-publisher.ts';
 
-const never = new AbortController().signal;
+const never = { signal: new AbortController().signal };
 const IDS = ['720p', '360p', '240p', 'audio'];
 const FPS_25 = { numerator: 25, denominator: 1 };
 const FPS_2997 = { numerator: 30_000, denominator: 1_001 };

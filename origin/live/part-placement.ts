@@ -12,7 +12,12 @@ import type { TimelineGrid } from '#origin/live/timeline-grid.ts';
 export type PartOutcome = 'stored' | 'repeated' | 'gap' | 'undecodable';
 
 /** Where a part goes, as far as the presentation says. */
-export type PlacementContext = { readonly grid: TimelineGrid; readonly segmentsPerWindow: number };
+export type PlacementContext = {
+  readonly grid: TimelineGrid;
+  readonly segmentsPerWindow: number;
+  /** How long the timeline has been going on, ms. */
+  readonly timelineAgeMs: number;
+};
 
 /**
  * Refuses a part whose headers cannot be right, before its body is read.
@@ -33,6 +38,9 @@ export function assertPlace(rendition: LiveRendition, upload: PartUpload, contex
   const skipped = upload.msn - next.msn;
   if (skipped > context.segmentsPerWindow && lastPart !== undefined)
     refuse(`Segment ${next.msn} is next; ${skipped} missing ones are too many, begin a new timeline.`);
+  // A number far ahead of the clock would be used up for good.
+  if (grid.segmentStartMs(upload.msn - context.segmentsPerWindow) > context.timelineAgeMs)
+    refuse(`Segment ${upload.msn} cannot have been recorded yet.`);
   const durationMs = (upload.durationTicks * 1000) / timescale;
   if (durationMs > grid.partTargetMs) refuse(`${durationMs} ms are more than PART-TARGET.`);
   if (upload.gap) return;

@@ -25,7 +25,7 @@ function setUp(limits: { waitersMax?: number; streamWaitersMax?: number; release
 const atLeast = (wanted: number) => (state: number) => state >= wanted;
 const holdFor = (clock: FakeClock, ms: number, signal = new AbortController().signal) => ({
   deadlineMs: clock.monotonicMs() + ms,
-  signal,
+  client: { signal },
 });
 
 describe('held requests', () => {

@@ -65,7 +65,8 @@ export class RequestWaiters<State> {
    * @throws {ClientGoneError} when the client goes away first
    */
   async wait(key: string, isMet: (state: State) => boolean, hold: Hold): Promise<State> {
-    if (hold.signal.aborted) throw new ClientGoneError();
+    const { signal } = hold.client;
+    if (signal.aborted) throw new ClientGoneError();
     this.#holds.assertRoom();
     const group = this.#groupOf(key, isMet);
     return await new Promise<State>((resolve, reject) => {
@@ -74,12 +75,12 @@ export class RequestWaiters<State> {
         held.fail(new ClientGoneError());
       };
       const held = new HeldRequest<State>(hold.deadlineMs, resolve, reject, (settled) => {
-        hold.signal.removeEventListener('abort', onAbort);
+        signal.removeEventListener('abort', onAbort);
         this.#holds.delete(settled);
         group.waiting.delete(settled);
         if (group.waiting.size === 0 && this.#groups.get(key) === group) this.#groups.delete(key);
       });
-      hold.signal.addEventListener('abort', onAbort);
+      signal.addEventListener('abort', onAbort);
       group.waiting.add(held);
       this.#holds.add(held);
     });

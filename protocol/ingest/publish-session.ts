@@ -149,7 +149,7 @@ export type TimelineRequest = z.infer<typeof TimelineRequest>;
  * media time t lies in segment `firstMsn + floor(t / segmentDuration)`.
  */
 export const TimelineGrant = z.object({
-  /** Counts the timelines of the stream; also the n of `init-{n}.mp4`. */
+  /** Grows with every timeline of the stream, not by one; also the n of `init-{n}.mp4`. */
   timeline: z.int().min(0),
   firstMsn: z.int().min(1),
 });
