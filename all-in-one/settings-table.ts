@@ -1,3 +1,4 @@
+import { LadderRung } from '#protocol/ingest/publish-session.ts';
 import type { SettingsSchema } from '#runtime/config/settings.ts';
 
 /** One group of settings for the README, under the name of the service that reads them. */
@@ -24,10 +25,17 @@ export function settingsTable(groups: readonly SettingsGroup[]): string {
 
 function defaultText(value: unknown): string {
   if (value === undefined) return 'required';
-  if (value === null || value === '') return 'none';
-  return `\`${cell(typeof value === 'string' ? value : JSON.stringify(value))}\``;
+  const text = Array.isArray(value) ? value.map(itemText).join(',') : itemText(value);
+  return text === '' ? 'none' : `\`${cell(text)}\``;
+}
+
+/** An item of a list as the environment would spell it. */
+function itemText(item: unknown): string {
+  const rung = LadderRung.safeParse(item);
+  if (rung.success) return `${rung.data.height}:${rung.data.bitrateBps / 1_000}k`;
+  return typeof item === 'string' ? item : JSON.stringify(item);
 }
 
 function cell(text: string): string {
-  return text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+  return text.replaceAll('|', '\\|').replaceAll('\n', ' ').replace(/\.$/, '');
 }
