@@ -17,6 +17,8 @@ import { SteeringAnswers } from '#steering/answers/steering-answers.ts';
 import { nodeTokenMac, ownTokenKeys } from '#steering/answers/token-keys.ts';
 import { TtlPolicy } from '#steering/answers/ttl-policy.ts';
 import type { TrustedHeaders } from '#steering/answers/viewer-origin.ts';
+import { createConsoleRoutes } from '#steering/console/console-routes.ts';
+import { createEventRoutes, type EventRoutes } from '#steering/console/event-routes.ts';
 import { openControlPlane, type ControlPlane } from '#steering/control-plane.ts';
 import { DemandMeter } from '#steering/demand/demand-meter.ts';
 import { SessionSample } from '#steering/demand/session-sample.ts';
@@ -134,7 +136,7 @@ async function start(
 
   let serving = true;
   let ownUrl = '';
-  const app = createApp(settings, deps, {
+  const { app, events } = createApp(settings, deps, {
     control,
     health,
     picture,
@@ -156,6 +158,8 @@ async function start(
   });
   ownUrl = server.url;
   started.add('http server', server, () => server.close(CLOSE_GRACE_MS));
+  // Streams that never end by themselves would make the server wait out its grace.
+  started.add('events', events, () => events.close());
   logger.info({ url: server.url, nodeId }, 'steering is ready');
 
   let closing: Promise<void> | undefined;
@@ -184,7 +188,11 @@ type AppParts = {
   readonly ownUrl: () => string;
 };
 
-function createApp(settings: SteeringSettings, deps: SteeringDeps, parts: AppParts): Hono {
+function createApp(
+  settings: SteeringSettings,
+  deps: SteeringDeps,
+  parts: AppParts,
+): { readonly app: Hono; readonly events: EventRoutes } {
   const { clock, logger, metrics } = deps;
   const { control, picture, demand, sample, nodeId, health } = parts;
   const { registry, database, bus } = control;
@@ -213,6 +221,16 @@ function createApp(settings: SteeringSettings, deps: SteeringDeps, parts: AppPar
   const dryRuns = new DryRuns({ picture, sample, viewerBitrateBps });
   app.route('/', cdnRoutes({ clock, access, registry, picture, dryRuns, health, viewerBitrateBps }));
   app.route('/', operationsRoutes({ clock, access, registry, database, picture, demand, nodeId }));
+  const events = createEventRoutes({
+    clock,
+    metrics,
+    actor: (context, role) => access.actor(context, role),
+    sources: [registry, picture, health],
+    generations: () => ({ registry: registry.generation, health: health.generation }),
+    viewersByCdn: () => picture.viewersByCdn(),
+  });
+  app.route('/', events.routes);
+  app.route('/', createConsoleRoutes({ logger: logger.child({ subsystem: 'console' }) }));
   app.route(
     '/',
     healthRoutes({
@@ -223,7 +241,7 @@ function createApp(settings: SteeringSettings, deps: SteeringDeps, parts: AppPar
       redisUp: () => (settings.REDIS_URL === '' && deps.bus === undefined ? undefined : bus.connected),
     }),
   );
-  return app;
+  return { app, events };
 }
 
 function openHealth(
