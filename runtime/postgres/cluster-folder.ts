@@ -100,6 +100,12 @@ export async function openCluster(
   return cluster;
 }
 
+/** The major version that wrote the cluster in a prepared folder; undefined when there is no cluster yet. */
+export function clusterMajor(folder: string): number | undefined {
+  const path = join(folder, 'cluster', 'PG_VERSION');
+  return existsSync(path) ? Number(readFileSync(path, 'utf8')) : undefined;
+}
+
 function refuseForeign(dir: string, major: number): void {
   const uid = process.geteuid?.();
   const owner = statSync(dir).uid;

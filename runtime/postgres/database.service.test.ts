@@ -128,6 +128,20 @@ describe.skipIf(hasNoPostgres)('Database', () => {
     expect(await database.run(({ sql }) => sql`select 1 as one`)).toEqual([{ one: 1 }]);
   });
 
+  it('notices a server that is away though nobody uses it', async () => {
+    const database = postgres.open({ checkIntervalMs: 50 });
+    await database.run(({ sql }) => sql`select 1`);
+    const pids = findClusterProcesses(clusterDir());
+    for (const pid of pids) process.kill(pid, 'SIGSTOP');
+    try {
+      await waitFor('the database to be down', () => !database.isUp, { deadlineMs: 5_000 });
+      expect(await database.metrics.getSingleMetricAsString('database_up')).toContain('} 0');
+    } finally {
+      for (const pid of pids) process.kill(pid, 'SIGCONT');
+    }
+    await waitFor('the database to be up', () => database.isUp);
+  });
+
   it('comes back by itself after kill -9 of the server', async () => {
     const database = postgres.open();
     const pid = postgres.server.pid ?? 0;

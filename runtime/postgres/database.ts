@@ -17,12 +17,15 @@ export type DatabaseSettings = {
   readonly waitingMax: number;
   /** Longest an operation may take, waiting for its connection included, in ms. */
   readonly operationDeadlineMs: number;
+  /** How often it is asked whether it is there, in ms, when nothing else asks it. */
+  readonly checkIntervalMs: number;
 };
 
 export const DEFAULT_DATABASE_SETTINGS: DatabaseSettings = {
   connectionsMax: 8,
   waitingMax: 200,
   operationDeadlineMs: 5_000,
+  checkIntervalMs: 2_000,
 };
 
 export type DatabaseDeps = { readonly clock: Clock; readonly logger: Logger; readonly metrics: Metrics };
@@ -56,6 +59,8 @@ export class Database implements Disposable {
   #open = 0;
   #down: DatabaseUnavailableError | undefined;
   #probeTimer: Timer | undefined;
+  #checkTimer: Timer | undefined;
+  #wasUsed = false;
   #closed = false;
 
   constructor(target: DatabaseTarget, settings: DatabaseSettings, deps: DatabaseDeps) {
@@ -80,6 +85,7 @@ export class Database implements Disposable {
       },
     });
     this.#up.set(1);
+    this.#checkLater();
   }
 
   /** Whether the database answered last time; what is unknown counts as up. */
@@ -120,6 +126,7 @@ export class Database implements Disposable {
   async close(): Promise<void> {
     this.#closed = true;
     this.#probeTimer?.cancel();
+    this.#checkTimer?.cancel();
     this.#rejectWaiters();
     await Promise.all(this.#idle.splice(0).map((connection) => this.#dispose(connection)));
     if (this.#open > 0) await this.#drained.promise;
@@ -142,6 +149,7 @@ export class Database implements Disposable {
       giveUp = connection.discard.bind(connection);
       const value = await work(connection);
       this.#outcomes.inc({ outcome: 'ok' });
+      this.#wasUsed = true;
       return value;
     } catch (error) {
       throw this.#judge(error, connection, expired, deadlineMs);
@@ -214,6 +222,18 @@ export class Database implements Disposable {
 
   #rejectWaiters(): void {
     for (const waiter of this.#waiters.splice(0)) waiter.reject(this.#closed ? closed() : away(this.#down));
+  }
+
+  /** Without this a database that nobody uses just now would count as up for as long. */
+  #checkLater(): void {
+    if (this.#closed) return;
+    this.#checkTimer = this.#deps.clock.after(this.#settings.checkIntervalMs, () => {
+      const isKnown = this.#wasUsed || this.#down !== undefined;
+      this.#wasUsed = false;
+      if (isKnown) return this.#checkLater();
+      const check = this.run(({ sql }) => sql`select 1`, PROBE_DEADLINE_MS);
+      return void check.catch(() => undefined).then(() => this.#checkLater());
+    });
   }
 
   #markDown(failure: DatabaseUnavailableError): void {

@@ -25,7 +25,7 @@ import { createMetrics } from '#runtime/metrics.ts';
 import { findClusterProcesses, signalProcess } from '#runtime/postgres/cluster-processes.ts';
 import { Connection, type DatabaseTarget } from '#runtime/postgres/connection.ts';
 import { EmbeddedPostgres } from '#runtime/postgres/embedded-postgres.ts';
-import { listPostgresBinaries } from '#runtime/postgres/postgres-binaries.ts';
+import { listPostgresBinaries, type PostgresBinaries } from '#runtime/postgres/postgres-binaries.ts';
 import { planRunAs } from '#runtime/postgres/run-as.ts';
 import { waitFor, within } from '#tests/support/wait-for.ts';
 
@@ -50,7 +50,7 @@ function temporaryFolder(mode = 0o755): string {
   return folder;
 }
 
-async function start(folder: string, binaries = installed[0]): Promise<EmbeddedPostgres> {
+async function start(folder: string, binaries?: PostgresBinaries): Promise<EmbeddedPostgres> {
   const metrics = createMetrics('test');
   const server = await EmbeddedPostgres.start(
     { folder, ...(binaries === undefined ? {} : { binaries }) },
@@ -242,6 +242,18 @@ describe.skipIf(installed.length === 0)('a folder that somebody else uses or lef
     writeFileSync(join(folder, 'cluster.new', 'PG_VERSION'), '1\n');
     const server = await start(folder);
     expect(await remember(server.target, 'here')).toEqual(['here']);
+  });
+
+  it.runIf(installed.length > 1)('is opened by the PostgreSQL that made it, not by a newer one', async () => {
+    const folder = temporaryFolder();
+    const older = installed.at(-1);
+    await (await start(folder, older)).close();
+    const [row] = await ask(
+      (await start(folder)).target,
+      (connection) => connection.sql<{ major: number }>`
+        select current_setting('server_version_num')::int / 10000 as major`,
+    );
+    expect(row?.major).toBe(older?.major);
   });
 
   it('refuses the cluster of another major version', async () => {

