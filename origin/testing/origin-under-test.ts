@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { toUploadHeaders } from '#protocol/ingest/part-upload.ts';
 import type {
   Heartbeat,
@@ -133,6 +134,25 @@ export class OriginUnderTest {
 
   heartbeat(grant: PublishGrant, heartbeat: Heartbeat = {}): Promise<Answer<Problem>> {
     return this.ingest(`sessions/${grant.sessionId}/heartbeat`, heartbeat);
+  }
+
+  /** Sends a heartbeat every half second until stopped; then tells which statuses were answered. */
+  keepAlive(grant: PublishGrant): { stop: () => Promise<ReadonlySet<number>> } {
+    const statuses = new Set<number>();
+    const abort = new AbortController();
+    const beating = (async () => {
+      while (!abort.signal.aborted) {
+        statuses.add((await this.heartbeat(grant)).status);
+        await delay(500, undefined, { signal: abort.signal }).catch(() => undefined);
+      }
+    })();
+    return {
+      stop: async () => {
+        abort.abort();
+        await beating;
+        return statuses;
+      },
+    };
   }
 
   /** Begins a timeline and puts the init segments and the first `segments` segments of every rendition. */
