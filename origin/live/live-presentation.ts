@@ -1,13 +1,13 @@
 import type { Presentation, RenditionDescription } from '#protocol/ingest/publish-session.ts';
 import type { PartUpload } from '#protocol/ingest/part-upload.ts';
-import { writeMultivariantPlaylist, type MultivariantPlaylist } from '#protocol/hls/multivariant-playlist.ts';
-import { renditionPlaylistUri } from '#protocol/hls/media-uris.ts';
+import { writeMultivariantPlaylist } from '#protocol/hls/multivariant-playlist.ts';
 import type { PlaylistConstants } from '#protocol/hls/server-control.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
 import { GapCadence } from '#origin/live/gap-cadence.ts';
 import type { InitSection, MediaObject } from '#origin/live/live-segment.ts';
 import { LiveRendition, type RenditionContext } from '#origin/live/live-rendition.ts';
+import { offerOf } from '#origin/live/multivariant-offer.ts';
 import { comparePositions, laterPosition, type PartPosition } from '#origin/live/part-position.ts';
 import { placePart, type PartOutcome } from '#origin/live/part-placement.ts';
 import { RenderedPlaylist } from '#origin/live/playlist-snapshot.ts';
@@ -198,7 +198,7 @@ export class LivePresentation {
   /** The multivariant playlist as it is now; written again only when a segment has been completed. */
   multivariant(): RenderedPlaylist {
     if (this.#multivariant === undefined) {
-      const text = writeMultivariantPlaylist(this.#offer());
+      const text = writeMultivariantPlaylist(offerOf(this.#offered()));
       this.#multivariant = new RenderedPlaylist(text, this.#context.metrics);
       this.#context.metrics.renders.inc({ playlist: 'multivariant' });
     }
@@ -290,34 +290,5 @@ export class LivePresentation {
   /** Renditions that the multivariant playlist names. */
   #offered(): LiveRendition[] {
     return [...this.#renditions.values()].filter(({ hasMedia, isRetired }) => hasMedia && !isRetired);
-  }
-
-  #offer(): MultivariantPlaylist {
-    const offered = this.#offered();
-    const common = (rendition: LiveRendition, { id, codecs, bitrateBps }: RenditionDescription) => ({
-      id,
-      codecs,
-      uri: renditionPlaylistUri(id),
-      nominalBps: bitrateBps,
-      bandwidth: rendition.bandwidth.declared(bitrateBps),
-    });
-    return {
-      video: offered.flatMap((rendition) => {
-        const { description } = rendition;
-        if (description.kind !== 'video') return [];
-        const { width, height, frameRate } = description;
-        return {
-          ...common(rendition, description),
-          width,
-          height,
-          frameRate: frameRate.numerator / frameRate.denominator,
-        };
-      }),
-      audio: offered.flatMap((rendition) => {
-        const { description } = rendition;
-        if (description.kind !== 'audio') return [];
-        return { ...common(rendition, description), channels: description.channels };
-      }),
-    };
   }
 }

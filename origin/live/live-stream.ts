@@ -18,6 +18,7 @@ import { comparePositions } from '#origin/live/part-position.ts';
 import type { PlaylistSnapshot } from '#origin/live/playlist-snapshot.ts';
 import { StreamHolds } from '#origin/live/request-waiters.ts';
 import { RetainedSegments } from '#origin/live/retained-segments.ts';
+import { SessionFence, type Writer } from '#origin/live/session-fence.ts';
 import { assertPlayable } from '#origin/live/timeline-grid.ts';
 import { firstMsnOf } from '#origin/live/timeline-plan.ts';
 import type { SessionEndReason, TimelineInput } from '#origin/live/timeline-input.ts';
@@ -34,9 +35,6 @@ export type LiveStreamDeps = {
   /** Called when the ended playlist has been served long enough. */
   readonly onForgotten: () => void;
 };
-
-/** Who writes: the headers that every upload carries. */
-export type Writer = Pick<PartUpload, 'sessionId' | 'fencingToken' | 'timeline'>;
 
 /** Longest a playlist waits after the broadcaster has said goodbye. */
 export const UNPUBLISHED_WINDOW_MAX_MS = 10_000;
@@ -57,8 +55,8 @@ export class LiveStream {
   readonly #holds: StreamHolds;
   readonly #retained = new RetainedSegments();
   #presentation: LivePresentation | undefined;
-  #session = { id: '', fencingToken: 0, isOver: true, reconnectWindowMs: 0 };
-  #timeline = 0;
+  readonly #fence = new SessionFence();
+  #reconnectWindowMs = 0;
   #timelines = 0;
   #bytes = 0;
   /** Ends the playlist when the broadcaster stays away, or forgets it when it has ended. */
@@ -88,7 +86,8 @@ export class LiveStream {
   /** @throws {ProblemError} 409 `fencing_token_stale`, 410 `session_ended`, 400 `presentation_invalid` */
   beginTimeline(input: TimelineInput): TimelineGrant {
     assertPlayable(input.presentation);
-    this.#admitSession(input);
+    this.#fence.admitSession(input);
+    this.#reconnectWindowMs = input.reconnectWindowMs;
     const lastNumber = Math.max(input.lastMsnFloor, this.#lastMsn);
     let presentation = this.#presentation;
     let firstMsn = this.#firstMsnAfter(lastNumber, input);
@@ -106,7 +105,7 @@ export class LiveStream {
     }
     this.#timer?.cancel();
     // A timeline has the number of its first segment: it grows, also over restarts, and no init segment's URL comes twice.
-    this.#timeline = firstMsn;
+    this.#fence.beginTimeline(firstMsn);
     this.#timelines += 1;
     this.#presentation = presentation;
     presentation.beginTimeline(input.presentation, firstMsn, input.anchorUtcMs);
@@ -116,13 +115,13 @@ export class LiveStream {
 
   /** See `LiveStreams.sessionEnded`. */
   sessionEnded(sessionId: string, reason: SessionEndReason): void {
-    const session = this.#session;
-    if (session.id !== sessionId || this.isEnded || (session.isOver && reason !== 'revoked')) return;
-    session.isOver = true;
+    if (!this.#fence.isNewest(sessionId) || this.isEnded) return;
+    if (this.#fence.isOver && reason !== 'revoked') return;
+    this.#fence.close();
     const windowMs =
       reason === 'unpublished'
-        ? Math.min(session.reconnectWindowMs, UNPUBLISHED_WINDOW_MAX_MS)
-        : session.reconnectWindowMs;
+        ? Math.min(this.#reconnectWindowMs, UNPUBLISHED_WINDOW_MAX_MS)
+        : this.#reconnectWindowMs;
     this.#deps.logger.info({ streamId: this.id, reason, windowMs }, 'session ended');
     this.#timer?.cancel();
     if (reason === 'revoked' || windowMs <= 0) return this.end();
@@ -132,7 +131,7 @@ export class LiveStream {
 
   /** Adds EXT-X-ENDLIST and answers everybody; the playlist stays for `endedRetentionMs`. */
   end(): void {
-    this.#session.isOver = true;
+    this.#fence.close();
     if (this.isEnded) return;
     this.#timer?.cancel();
     this.#presentation?.end();
@@ -227,7 +226,7 @@ export class LiveStream {
     const lastPart = this.#presentation?.lastPart;
     const renditions = [...(this.#presentation?.renditions.values() ?? [])];
     return {
-      state: this.isEnded ? 'ended' : this.#session.isOver ? 'reconnecting' : 'live',
+      state: this.isEnded ? 'ended' : this.#fence.isOver ? 'reconnecting' : 'live',
       lastMsn: this.#lastMsn,
       lastPart: lastPart?.msn === this.#lastMsn ? lastPart.part : -1,
       renditions: renditions.filter(({ isRetired }) => !isRetired).map(renditionStatus),
@@ -238,7 +237,7 @@ export class LiveStream {
   }
 
   get #lastMsn(): number {
-    return Math.max(this.#timeline, this.#presentation?.lastPart?.msn ?? 0);
+    return Math.max(this.#fence.timeline, this.#presentation?.lastPart?.msn ?? 0);
   }
 
   #firstMsnAfter(lastNumber: number, { anchorUtcMs, presentation }: TimelineInput): number {
@@ -247,30 +246,8 @@ export class LiveStream {
     return firstMsnOf({ anchorUtcMs, nowUtcMs: this.#deps.clock.nowMs(), segmentMs, lastNumber });
   }
 
-  #admitSession(input: TimelineInput): void {
-    const session = this.#session;
-    const isNewer = input.fencingToken > session.fencingToken;
-    if (!isNewer && (input.fencingToken < session.fencingToken || input.sessionId !== session.id))
-      throw staleToken();
-    if (!isNewer && session.isOver) throw sessionOver();
-    this.#session = {
-      id: input.sessionId,
-      fencingToken: input.fencingToken,
-      isOver: false,
-      reconnectWindowMs: input.reconnectWindowMs,
-    };
-  }
-
   #admit(renditionId: string, writer: Writer): { rendition: LiveRendition; presentation: LivePresentation } {
-    const session = this.#session;
-    if (writer.fencingToken < session.fencingToken) throw staleToken();
-    if (writer.fencingToken > session.fencingToken || writer.sessionId !== session.id)
-      throw new ProblemError(404, 'session_not_found', 'This session has no timeline here.');
-    if (session.isOver) throw sessionOver();
-    if (writer.timeline < this.#timeline)
-      throw new ProblemError(409, 'timeline_stale', `Timeline ${this.#timeline} has begun since.`);
-    if (writer.timeline > this.#timeline)
-      throw new ProblemError(404, 'timeline_not_found', 'No such timeline was given out.');
+    this.#fence.assertMayWrite(writer);
     const presentation = this.#presentation;
     const rendition = presentation?.renditions.get(renditionId);
     if (presentation === undefined || rendition === undefined || rendition.isRetired)
@@ -340,12 +317,4 @@ function checkedDigest(body: Uint8Array<ArrayBuffer>, expected: string | undefin
   if (expected !== undefined && expected !== digest)
     throw new ProblemError(422, 'part_invalid', 'The body does not have the digest that was sent.');
   return digest;
-}
-
-function staleToken(): ProblemError {
-  return new ProblemError(409, 'fencing_token_stale', 'A newer session writes this stream; stop.');
-}
-
-function sessionOver(): ProblemError {
-  return new ProblemError(410, 'session_ended', 'The session has ended; stop.');
 }
