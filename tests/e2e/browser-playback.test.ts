@@ -11,7 +11,7 @@ import {
   waitForHeight,
   waitForPicture,
 } from '#tests/support/chromium.ts';
-import { startLiveSystem, waitForLive, type LiveSystem } from '#tests/support/live-system.ts';
+import { startLiveSystem, type LiveSystem } from '#tests/support/live-system.ts';
 import { recordStream } from '#tests/support/ll-hls-client.ts';
 import { expectConformance, expectMedia } from '#tests/support/run-judgement.ts';
 
@@ -28,8 +28,7 @@ const HEIGHTS = [720, 480, 360];
 beforeAll(async () => {
   [live, browser, bare] = await Promise.all([startLiveSystem(), launchChromium(), serveBarePage()]);
   stream = await live.api.create({ name: 'playback' });
-  await live.publish(stream, { width: 1280, height: 720, videoBitrate: '3000k' });
-  await waitForLive(stream);
+  await live.goLive(stream, { width: 1280, height: 720, videoBitrate: '3000k' });
 });
 
 afterAll(async () => {

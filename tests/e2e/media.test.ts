@@ -26,13 +26,13 @@ beforeAll(async () => {
       ],
     },
   });
-  await live.publish(stream, {
+  const { playlists } = await live.goLive(stream, {
     width: 320,
     height: 180,
     frameRate: String(FRAME_RATE),
     content: 'flash-beep',
   });
-  const [first = ''] = await waitForLive(stream);
+  const [first = ''] = playlists;
   const recording = await recordStream(stream.playlistUrl);
   await waitForPlaylist(
     `${SEGMENTS} whole segments`,

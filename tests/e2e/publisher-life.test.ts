@@ -6,7 +6,6 @@ import type { Publisher, PublisherOptions } from '#tests/support/ffmpeg-publishe
 import {
   getMediaPlaylist,
   startLiveSystem,
-  waitForLive,
   waitForPlaylist,
   type LiveSystem,
 } from '#tests/support/live-system.ts';
@@ -35,8 +34,10 @@ async function onAir(
   stream: NewStream = {},
 ): Promise<{ stream: CreatedStream; publisher: Publisher; playlist: string }> {
   const created = await live.api.create({ ladder: LADDER, ...stream });
-  const publisher = await live.publish(created, SMALL);
-  const [playlist = ''] = await waitForLive(created);
+  const {
+    publisher,
+    playlists: [playlist = ''],
+  } = await live.goLive(created, SMALL);
   await waitForPlaylist(
     'two whole segments',
     playlist,

@@ -11,24 +11,49 @@ export type LiveSystem = {
   readonly api: StreamApi;
   /** Starts an ffmpeg that publishes the stream; ended with the system at the latest. */
   publish(stream: CreatedStream, options?: Omit<PublisherOptions, 'rtmpUrl'>): Promise<Publisher>;
+  /**
+   * Publishes the stream and waits until it can be played.
+   *
+   * @throws with what publisher and system have said, when it does not come up within 20 s
+   */
+  goLive(stream: CreatedStream, options?: Omit<PublisherOptions, 'rtmpUrl'>): Promise<LiveStream>;
   /** Ends the publishers and the system. @throws when anything of it is left */
   close(): Promise<void>;
 };
+
+/** A stream that is on the air. */
+export type LiveStream = {
+  readonly publisher: Publisher;
+  /** URLs of the media playlists, video first. */
+  readonly playlists: readonly string[];
+};
+
+const OUTPUT_SHOWN_MAX = 8_000;
 
 /** Starts the system on free ports with a new data folder. */
 export async function startLiveSystem(settings: SystemSettings = {}): Promise<LiveSystem> {
   const system = await startSystem(settings);
   const publishers: Publisher[] = [];
+  const publish: LiveSystem['publish'] = async (stream, options = {}) => {
+    const publisher = await startPublisher({
+      ...options,
+      rtmpUrl: `${system.rtmpUrl}/${stream.streamKey}`,
+    });
+    publishers.push(publisher);
+    return publisher;
+  };
   return {
     process: system,
     api: new StreamApi(system.originUrl, system.adminToken),
-    async publish(stream, options = {}) {
-      const publisher = await startPublisher({
-        ...options,
-        rtmpUrl: `${system.rtmpUrl}/${stream.streamKey}`,
-      });
-      publishers.push(publisher);
-      return publisher;
+    publish,
+    async goLive(stream, options) {
+      const publisher = await publish(stream, options);
+      try {
+        return { publisher, playlists: await waitForLive(stream) };
+      } catch (error) {
+        const said = `publisher:\n${publisher.stderr()}\nsystem:\n${system.output().slice(-OUTPUT_SHOWN_MAX)}`;
+        throw new Error(`${(error as Error).message}\n${said}`, { cause: error });
+      }
     },
     async close() {
       await Promise.all(publishers.map((publisher) => publisher.kill()));
@@ -38,7 +63,7 @@ export async function startLiveSystem(settings: SystemSettings = {}): Promise<Li
 }
 
 /** Waits until the stream can be played and returns the URLs of its media playlists, video first. */
-export async function waitForLive(stream: CreatedStream, deadlineMs = 15_000): Promise<string[]> {
+export async function waitForLive(stream: CreatedStream, deadlineMs = 20_000): Promise<string[]> {
   return waitFor(
     `stream ${stream.id} to be live`,
     async () => {
