@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makePresentation } from '#origin/live/testing/synthetic-media.ts';
 import { OriginUnderTest, type ApiStream, type Problem } from '#origin/testing/origin-under-test.ts';
 import { hasNoPostgres, startTestPostgres, type TestPostgres } from '#tests/support/test-postgres.ts';
+import { seededRandom } from '#tests/support/seeded-random.ts';
 import { waitFor } from '#tests/support/wait-for.ts';
 
 describe.skipIf(hasNoPostgres)('the stream API', () => {
@@ -175,6 +176,36 @@ describe.skipIf(hasNoPostgres)('the stream API', () => {
       ['JSON that is too long', JSON.stringify({ name: 'x'.repeat(70_000) }), 413],
     ])('%s as a body', async (_, body, status) => {
       expect((await origin.call('POST', '/api/v1/streams', { body })).status).toBe(status);
+    });
+
+    it('whatever is sent is answered, and never by 5xx', async () => {
+      const seed = 0x5eed;
+      const random = seededRandom(seed);
+      const pick = <Value>(from: readonly Value[]): Value =>
+        from[Math.floor(random() * from.length)] as Value;
+      const unexpected: string[] = [];
+      const values = [null, '', 'x', -1, 1e308, 2_000, [], {}, true, '\u0000', 'é'.repeat(300), { $ne: 1 }];
+      const names = [
+        'id',
+        'name',
+        'streamKey',
+        'ladder',
+        'segmentDurationMs',
+        'grace',
+        '__proto__',
+        'constructor',
+      ];
+      for (let round = 0; round < 200; round++) {
+        const method = pick(['GET', 'POST', 'PATCH', 'DELETE', 'PUT']);
+        const id = pick(['x', '%00', '..', "'", '%F0%9F%92%A5', 'a'.repeat(300), '%', '']);
+        const path = `/api/v1/streams/${id}${pick(['', '/keys', '/stats', '/', '/keys/x', '?limit=1&x=%00'])}`;
+        const json = JSON.stringify(Object.fromEntries([[pick(names), pick(values)]]));
+        const body = method === 'GET' ? undefined : pick([json, json.slice(1), '', '\u0000', '"', json]);
+        const answer = await origin.call(method, path, body === undefined ? {} : { body });
+        if (answer.status < 400 || answer.status >= 500)
+          unexpected.push(`seed ${seed}: ${method} ${path} ${body ?? ''} → ${answer.status}`);
+      }
+      expect(unexpected).toEqual([]);
     });
 
     it('another content type is answered 415', async () => {
