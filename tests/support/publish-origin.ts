@@ -34,6 +34,8 @@ export class PublishOrigin {
   readonly keys = new Map<string, string>();
   /** How long the answer to a key takes. */
   authoriseDelayMs = 0;
+  /** Keys that were asked about so far. */
+  questionCount = 0;
   /** Set to answer every call with this. */
   overrule: Answer | undefined;
   readonly #server: Server;
@@ -74,6 +76,7 @@ export class PublishOrigin {
     let text = '';
     for await (const piece of request) text += String(piece);
     const path = request.url ?? '';
+    if (path.endsWith('/sessions')) this.questionCount++;
     if (path.endsWith('/sessions') && this.authoriseDelayMs > 0)
       await new Promise((resolve) => setTimeout(resolve, this.authoriseDelayMs));
     const answer = this.overrule ?? this.#answer(request, path, text);

@@ -119,6 +119,18 @@ describe('a log of packets', () => {
     expect(reader.read()).toBe('ended');
   });
 
+  it('hands out so much at a time', () => {
+    const clock = new FakeClock();
+    const log = new PacketLog({ ...limits, backlogBytesMax: 1_000_000 }, clock);
+    log.append(frame('key1', 60_000), []);
+    for (let index = 1; index < 10; index++) log.append(frame(`f${index}`, 60_000));
+    const reader = log.openReader(() => {});
+    const lots: number[] = [];
+    for (let read = reader.read(); typeof read !== 'string'; read = reader.read())
+      lots.push(read.frames.length);
+    expect(lots).toEqual([3, 3, 3, 1]);
+  });
+
   it('lets go of everything when it is discarded', () => {
     const { log } = create();
     log.append(frame('key1'), []);

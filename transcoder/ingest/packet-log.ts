@@ -12,8 +12,12 @@ type Entry = {
 /** What a {@link PacketLogReader} finds: frames, nothing yet, nothing any more, or that its next frames are gone. */
 export type LogRead = { readonly frames: readonly Buffer[] } | 'empty' | 'ended' | 'fell_behind';
 
-/** Frames are handed out in lots, so that a reader that has much to catch up with does not hold up the others. */
+/**
+ * Frames are handed out in lots: a reader that has much to catch up with must neither hold up the others nor keep in its
+ * socket what the log may have to let go.
+ */
 const FRAMES_PER_READ = 64;
+const BYTES_PER_READ = 128 * 1024;
 /** Gone entries are cut off the array in lots. */
 const COMPACT_AFTER = 512;
 
@@ -161,13 +165,15 @@ export class PacketLogReader {
     const nothing = this.#log.hasEnded ? 'ended' : 'empty';
     if (this.#position === undefined) return nothing;
     const frames: Buffer[] = [];
-    while (frames.length < FRAMES_PER_READ) {
+    let byteCount = 0;
+    while (frames.length < FRAMES_PER_READ && byteCount < BYTES_PER_READ) {
       const entry = this.#log.entryAt(this.#position);
       if (entry === undefined) return frames.length > 0 ? { frames } : 'fell_behind';
       if (entry === 'end') break;
       if (!this.#hasBegun) frames.push(...(entry.prelude ?? []));
       this.#hasBegun = true;
       frames.push(entry.frame);
+      byteCount += entry.frame.length;
       this.#position++;
     }
     return frames.length > 0 ? { frames } : nothing;

@@ -134,7 +134,11 @@ describe('the relay of packets', () => {
     begin();
     const slow = read();
     await next(slow);
-    for (let index = 1; index <= 200; index++) video(index * 5, interFrameOf(100_000));
+    // With pauses: what lies between the two is full long before the log is.
+    for (let index = 1; index <= 200; index++) {
+      video(index * 5, interFrameOf(100_000));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
     await waitFor(
       'the cut',
       async () => (await valueOf(metrics.readersFailed, { reason: 'reader_too_slow' })) === 1,
@@ -143,6 +147,22 @@ describe('the relay of packets', () => {
     await waitFor('its end', () => publish.log.readerCount === 0);
     expect((await metrics.readers.get()).values[0]?.value).toBe(0);
     await slow.return(undefined);
+  });
+
+  it('writes a reader no more at once than its socket has use for', async () => {
+    begin();
+    const reader = read();
+    await next(reader);
+    for (let index = 1; index <= 30; index++) video(index * 5, interFrameOf(100_000));
+    // The reader holds its first chunk and takes no more; all the rest must still be in the log.
+    publish.end('lost');
+    publish.log.discard();
+    const received: unknown[] = [];
+    const drain = async (): Promise<void> => {
+      for (;;) received.push(await next(reader));
+    };
+    await expect(drain()).rejects.toMatchObject({ code: 'reader_too_slow' });
+    expect(received.length).toBeLessThan(12);
   });
 
   it('knows only the sessions that there are', async () => {

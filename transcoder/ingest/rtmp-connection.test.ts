@@ -79,6 +79,7 @@ describe('a peer that takes too long', () => {
     await start({ firstMediaTimeoutMs: 100 });
     const client = await published();
     client.metadata({ width: 640 });
+    client.audio(0, Buffer.alloc(0));
     await client.closed();
     expect(await ingest.connectionClosed('first_media_timeout')).toBe(1);
     expect(await ingest.publishEnded()).toBe('lost');
@@ -160,6 +161,21 @@ describe('a publisher and the origin', () => {
     const { packets } = ingest.read();
     await waitFor('the packets', () => packets.length >= 5);
     expect(packets.map(({ kind }) => kind)).toEqual(['metadata', 'video', 'audio', 'video', 'video']);
+  });
+
+  it('is not read while the origin takes its time, so that it costs no memory', async () => {
+    await start({ pendingBytesMax: 100_000 });
+    ingest.origin.authoriseDelayMs = 400;
+    const client = await connected();
+    client.setChunkSize(65_536);
+    await client.requestPublish('key');
+    await waitFor('the question', () => ingest.origin.questionCount === 1);
+    sendStart(client);
+    for (let index = 1; index <= 40; index++) client.video(33 * index, interFrameOf(10_000));
+    expect(await client.status()).toBe(START);
+    const { packets } = ingest.read();
+    await waitFor('all packets', () => packets.length === 43);
+    expect(client.isClosed).toBe(false);
   });
 
   it('may not send more than so much before the answer', async () => {
@@ -500,6 +516,18 @@ describe('an ordinary encoder', () => {
 });
 
 describe('the RTMP port', () => {
+  it('has room again when a connection has gone', async () => {
+    await start({ connectionsMax: 1 });
+    for (let index = 0; index < 3; index++) {
+      const client = await connected();
+      expect(client.isClosed).toBe(false);
+      client.close();
+      const gone = async (): Promise<boolean> =>
+        (await ingest.metrics.connections.get()).values[0]?.value === 0;
+      await waitFor('the end of the connection', gone);
+    }
+  });
+
   it.each([
     ['connections', { connectionsMax: 2 }],
     ['connections_per_address', { connectionsPerAddressMax: 2 }],

@@ -57,10 +57,7 @@ export class Timeline {
   place(track: Track, timestampMs: number): Placement {
     const lastOfTrackMs = this.#lastMs[track];
     const newestMs = Math.max(this.#lastMs.video ?? -Infinity, this.#lastMs.audio ?? -Infinity);
-    const aheadOfAllMs = timestampMs - newestMs;
-    const aheadMs =
-      lastOfTrackMs === undefined ? aheadOfAllMs : Math.min(aheadOfAllMs, timestampMs - lastOfTrackMs);
-    if (aheadMs > this.#limits.timestampJumpMs) return { kind: 'jump' };
+    if (timestampMs - newestMs > this.#limits.timestampJumpMs) return { kind: 'jump' };
     if (lastOfTrackMs === undefined) {
       const behindBaseMs = this.#baseMs - timestampMs;
       if (behindBaseMs > this.#limits.timestampJumpMs) return { kind: 'jump' };
