@@ -1,5 +1,5 @@
 /** How far a wall-clock latency may lie from the playlist's before this machine's clock is taken to be wrong. */
-const CLOCK_BELIEVED_S = 3;
+const CLOCK_BELIEVED_S = 5;
 
 /**
  * From the broadcaster's ingest to the screen where this machine's clock can be believed, else from the live edge of the

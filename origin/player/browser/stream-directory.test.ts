@@ -31,6 +31,8 @@ describe('readStreams', () => {
   );
 
   it('shows a limited number', () => {
-    expect(readStreams({ streams: Array.from({ length: 500 }, () => entry) }, 'live.example')).toHaveLength(200);
+    expect(readStreams({ streams: Array.from({ length: 500 }, () => entry) }, 'live.example')).toHaveLength(
+      200,
+    );
   });
 });
