@@ -1,0 +1,85 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { mergeHealth } from '#steering/picture/merge-health.ts';
+import type { HealthVote, NodeReport } from '#steering/picture/node-report.ts';
+
+type Health = Pick<NodeReport, 'health' | 'streams'>;
+
+function vote(factor: number, change: Partial<HealthVote> = {}): HealthVote {
+  const state = factor === 0 ? 'ejected' : factor < 1 ? 'ramping' : 'healthy';
+  return { factor, state, allFailing: false, ...change };
+}
+
+const sees = (health: Record<string, number>, streams: NodeReport['streams'] = {}): Health => ({
+  health: Object.fromEntries(Object.entries(health).map(([name, factor]) => [name, vote(factor)])),
+  streams,
+});
+const blind: Health = { health: { a: vote(1, { state: 'unknown' }) }, streams: {} };
+
+const factors = (reports: Health[]): Record<string, number> =>
+  Object.fromEntries([...mergeHealth(reports).cdns].map(([name, { factor }]) => [name, factor]));
+
+describe('what nodes agree on', () => {
+  it('is what the one node sees that measures', () => {
+    expect(factors([sees({ a: 0.5 }), blind])).toEqual({ a: 0.5 });
+    expect(mergeHealth([blind])).toEqual({ cdns: new Map(), streams: {}, panic: false });
+    expect(mergeHealth([]).panic).toBe(false);
+  });
+
+  it('is the worse of two and the middle of three', () => {
+    expect(factors([sees({ a: 1, b: 1 }), sees({ a: 0, b: 1 })])).toEqual({ a: 0, b: 1 });
+    const three = [sees({ a: 1, b: 1 }), sees({ a: 0, b: 1 }), sees({ a: 1, b: 1 })];
+    expect(factors(three)).toEqual({ a: 1, b: 1 });
+  });
+
+  it('does not follow a node that sees nothing alive while another does', () => {
+    const lost = sees({ a: 0, b: 0, c: 0 });
+    const panicking: Health = {
+      health: Object.fromEntries(
+        ['a', 'b', 'c'].map((name) => [name, vote(1, { state: 'suspect', allFailing: true })]),
+      ),
+      streams: {},
+    };
+    const sighted = sees({ a: 1, b: 0, c: 1 });
+    expect(factors([lost, panicking, sighted])).toEqual({ a: 1, b: 0, c: 1 });
+    expect(mergeHealth([lost, panicking]).panic).toBe(true);
+  });
+
+  it('tells a little alive from dead', () => {
+    expect(factors([sees({ a: 0.0001, b: 0.337 })])).toEqual({ a: 0.01, b: 0.34 });
+  });
+
+  it('does not depend on the order of the reports, nor on a repetition of all of them', () => {
+    const report = fc
+      .dictionary(fc.constantFrom('a', 'b', 'c'), fc.constantFrom(0, 0.3, 1))
+      .map((health) => sees(health, { live: health }));
+    fc.assert(
+      fc.property(fc.array(report, { maxLength: 7 }), (reports) => {
+        const merged = mergeHealth(reports);
+        const reversed = mergeHealth(reports.toReversed());
+        expect(Object.fromEntries(reversed.cdns)).toEqual(Object.fromEntries(merged.cdns));
+        expect(reversed.streams).toEqual(merged.streams);
+        expect(factors([...reports, ...reports])).toEqual(factors(reports));
+      }),
+    );
+  });
+});
+
+describe('streams', () => {
+  it('are listed where they fare differently, by the same rule', () => {
+    const one = sees({ a: 1, b: 1 }, { live: { a: 0 } });
+    const two = sees({ a: 1, b: 1 }, { live: { a: 0.2 }, other: { b: 1 } });
+    expect(mergeHealth([one, two]).streams).toEqual({ live: { a: 0 } });
+    const fine = sees({ a: 1, b: 1 });
+    expect(mergeHealth([one, fine, fine]).streams).toEqual({});
+  });
+
+  it('are at most 256, the worst', () => {
+    const streams = Object.fromEntries(
+      Array.from({ length: 400 }, (_, i) => [`s${i}`, { a: i < 200 ? 0.9 : 0.1 }]),
+    );
+    const merged = mergeHealth([sees({ a: 1 }, streams)]).streams;
+    expect(Object.keys(merged)).toHaveLength(256);
+    expect(Object.values(merged).filter(({ a }) => a === 0.1)).toHaveLength(200);
+  });
+});
