@@ -90,6 +90,9 @@ export async function startSyntheticOrigin(options: SyntheticOptions = {}): Prom
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? '/', 'http://origin');
     requests.push(url.pathname + url.search);
+    // What a steering server asks an origin for, to know what to probe.
+    if (url.pathname === '/api/v1/live')
+      return send(response, JSON.stringify({ streams: ended ? [] : [{ id: 'demo' }] }), 'no-store');
     const [, stream, rendition, file] = /^\/live\/([\w-]+)\/(?:(r\d)\/)?([\w.-]+)$/.exec(url.pathname) ?? [];
     if (stream === undefined || file === undefined) return void response.writeHead(404).end();
     if (file === 'master.m3u8') {

@@ -105,6 +105,10 @@ export class CdnCard {
     else this.#discard();
   }
 
+  updateViewers(viewers: number): void {
+    setText(this.#figures.viewers, count(viewers));
+  }
+
   /** Whether the operator looks at the chart. */
   get chartOpen(): boolean {
     return this.#details.open;

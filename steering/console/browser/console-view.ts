@@ -4,6 +4,7 @@ import { AuditList } from './audit-list.ts';
 import { CdnCard } from './cdn-card.ts';
 import { el } from './elements.ts';
 import { EventFeed, type FeedState } from './event-feed.ts';
+import type { StreamEvent } from './event-stream.ts';
 import { notify } from './notices.ts';
 import { PlannedList } from './planned-list.ts';
 import { SplitBar } from './split-bar.ts';
@@ -66,7 +67,7 @@ export class ConsoleView {
     );
     this.#feed = new EventFeed({
       open: (signal) => deps.api.events(signal),
-      onEvent: () => this.#soon(REFRESH_MIN_MS),
+      onEvent: (event) => this.#take(event),
       onState: (state) => deps.onState(state),
       isFinal: (error) => error instanceof ApiError && error.status === 401,
     });
@@ -79,6 +80,16 @@ export class ConsoleView {
     this.#feed.close();
     window.clearTimeout(this.#refreshTimer);
     window.clearTimeout(this.#healthTimer);
+  }
+
+  /** Viewers come with the event itself; everything else is read anew. */
+  #take({ event, data }: StreamEvent): void {
+    if (event !== 'viewers') {
+      this.#soon(REFRESH_MIN_MS);
+      return;
+    }
+    const viewers = JSON.parse(data) as Readonly<Record<string, number>>;
+    for (const [name, card] of this.#cards) card.updateViewers(viewers[name] ?? 0);
   }
 
   /** Reads everything anew, `withinMs` after the last time at the earliest. */

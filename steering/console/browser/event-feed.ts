@@ -14,7 +14,7 @@ export type EventFeedDeps = {
 const RETRY_MIN_MS = 500;
 const RETRY_MAX_MS = 15_000;
 /** A stream that is silent for so long is dead; the server sends something every few seconds. */
-const SILENCE_MAX_MS = 45_000;
+const SILENCE_MAX_MS = 25_000;
 
 /** Reads the stream of events, and opens it anew when it breaks, with growing and scattered pauses. */
 export class EventFeed {
