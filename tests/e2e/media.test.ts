@@ -1,11 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { RecordedRun } from '#tests/support/recorded-run.ts';
-import {
-  startLiveSystem,
-  waitForLive,
-  waitForPlaylist,
-  type LiveSystem,
-} from '#tests/support/live-system.ts';
+import { startLiveSystem, waitForPlaylist, type LiveSystem } from '#tests/support/live-system.ts';
 import { recordStream } from '#tests/support/ll-hls-client.ts';
 import { beepTimes, flashTimes, joinSegments, probeTrack, withFile } from '#tests/support/media-files.ts';
 
