@@ -1,7 +1,12 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fromUploadHeaders, UPLOAD_HEADERS, type PartUpload } from '#protocol/ingest/part-upload.ts';
-import { TimelineRequest, type EndRequest } from '#protocol/ingest/publish-session.ts';
+import {
+  PublishRequest,
+  TimelineRequest,
+  type EndRequest,
+  type PublishGrant,
+} from '#protocol/ingest/publish-session.ts';
 
 /** A part as it came in. */
 export type SunkPart = PartUpload & {
@@ -16,7 +21,7 @@ export type SunkTimeline = TimelineRequest & { readonly timeline: number; readon
 export type SinkAnswer = { readonly status?: number; readonly code?: string; readonly delayMs?: number };
 
 /**
- * The upload half of an origin, with a memory and a will of its own: takes timelines, init segments and parts on a real
+ * An origin seen from a transcoder, with a memory and a will of its own: grants sessions, takes timelines, init segments and parts on a real
  * socket and answers as the test says.
  */
 export class PartSink {
@@ -31,6 +36,8 @@ export class PartSink {
   answer: (path: string) => SinkAnswer | undefined = () => undefined;
   /** Decides on every other call. */
   answerCall: (path: string) => SinkAnswer | undefined = () => undefined;
+  /** What a stream key may do; undefined refuses it. Every heartbeat is answered 200. */
+  grantFor: (streamKey: string) => PublishGrant | undefined = () => undefined;
   readonly #server: Server;
 
   private constructor() {
@@ -100,6 +107,8 @@ export class PartSink {
 
   #store(request: IncomingMessage, path: string, body: Buffer): { status: number; answer: unknown } {
     if (path.endsWith('/timelines')) return this.#storeTimeline(body);
+    if (path.endsWith('/sessions')) return this.#authorise(body);
+    if (path.endsWith('/heartbeat')) return { status: 200, answer: {} };
     if (path.endsWith('/end')) {
       this.ends.push(JSON.parse(body.toString()) as EndRequest);
       return { status: 200, answer: {} };
@@ -123,6 +132,12 @@ export class PartSink {
       storedUtcMs: Date.now(),
     });
     return { status: 201, answer: {} };
+  }
+
+  #authorise(body: Buffer): { status: number; answer: unknown } {
+    const grant = this.grantFor(PublishRequest.parse(JSON.parse(body.toString())).streamKey);
+    if (grant === undefined) return { status: 403, answer: { code: 'stream_key_unknown' } };
+    return { status: 201, answer: grant };
   }
 
   #storeTimeline(body: Buffer): { status: number; answer: unknown } {
