@@ -22,6 +22,7 @@ const WEIGHT_MAX = 1_000;
 export class CdnCard {
   readonly element: HTMLElement;
   readonly #name: HTMLElement;
+  readonly #swatch = el('span', { 'aria-hidden': 'true' });
   readonly #badge = el('span', { class: 'badge' });
   readonly #since = el('span', { class: 'since' });
   readonly #reasons = el('p', { class: 'reasons' });
@@ -91,7 +92,7 @@ export class CdnCard {
   update(view: CdnView, index: number): void {
     const wasDirty = Object.keys(this.#change()).length > 0;
     this.#view = view;
-    this.element.dataset['hue'] = String(index % 8);
+    this.#swatch.className = `swatch hue-${index % 8}`;
     const { status } = view;
     const state = view.enabled ? status.health.state : 'disabled';
     this.element.dataset['state'] = state;
@@ -129,6 +130,7 @@ export class CdnCard {
       el(
         'header',
         {},
+        this.#swatch,
         this.#name,
         this.#badge,
         this.#since,

@@ -34,13 +34,15 @@ export class HealthChart {
     const time = { fromMs: nowMs - SHOWN_MS, toMs: nowMs };
     this.#drawFactor(history, { ...time, ...FACTOR });
     const newest = history.at(-1);
-    const names = Object.keys(newest?.components ?? {}).sort();
+    // A probe that fails early measures little; what it did not measure keeps its line, with a gap.
+    const names = [...new Set(history.flatMap(({ components }) => Object.keys(components)))].sort();
     for (const [name, { row }] of this.#rows) {
       if (names.includes(name)) continue;
       row.remove();
       this.#rows.delete(name);
     }
-    for (const name of names) this.#drawComponent(name, history, { ...time, ...COMPONENT });
+    for (const name of names)
+      this.#drawComponent(name, newest?.components[name], history, { ...time, ...COMPONENT });
   }
 
   #drawFactor(history: readonly HealthSample[], frame: ChartFrame): void {
@@ -67,17 +69,22 @@ export class HealthChart {
     );
   }
 
-  #drawComponent(name: string, history: readonly HealthSample[], frame: ChartFrame): void {
+  #drawComponent(
+    name: string,
+    value: number | undefined,
+    history: readonly HealthSample[],
+    frame: ChartFrame,
+  ): void {
     const row = this.#rows.get(name) ?? this.#newRow(name);
     const points = history.flatMap(({ atMs, components }) => {
       const value = components[name];
       return value === undefined ? [] : [{ atMs, value }];
     });
-    const value = points.at(-1)?.value ?? 1;
+    const now = value === undefined ? '–' : percent(value);
     row.path.setAttribute('d', stepPath(points, frame));
-    row.drawing.setAttribute('aria-label', `${words(name)} over the last 15 minutes, now ${percent(value)}`);
-    setText(row.value, percent(value));
-    row.row.classList.toggle('poor', value < 0.5);
+    row.drawing.setAttribute('aria-label', `${words(name)} over the last 15 minutes, now ${now}`);
+    setText(row.value, now);
+    row.row.classList.toggle('poor', value !== undefined && value < 0.5);
   }
 
   #newRow(name: string): {
