@@ -1,17 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { Counter, Gauge } from 'prom-client';
-import {
-  HEARTBEAT_EXPIRY_MS,
-  HEARTBEAT_INTERVAL_MS,
-  PUBLISH_ERROR_CODES,
-  type EndRequest,
-  type Heartbeat,
-  type PublishGrant,
-  type PublishRequest,
-  type TimelineGrant,
-  type TimelineRequest,
+import type {
+  EndRequest,
+  Heartbeat,
+  PublishGrant,
+  PublishRequest,
+  TimelineGrant,
+  TimelineRequest,
 } from '#protocol/ingest/publish-session.ts';
-import type { Clock, Timer } from '#runtime/clock.ts';
+import type { Clock } from '#runtime/clock.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
 import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
@@ -19,8 +16,18 @@ import type { LiveStreams, SessionEndReason } from '#origin/live/live-streams.ts
 import type { PublishSessionStore } from '#origin/registry/publish-session-store.ts';
 import type { OpenSession } from '#origin/registry/publish-sessions-table.ts';
 import type { StreamRecord } from '#origin/registry/stream-record.ts';
+import { ActiveSessions, type ActiveSession } from '#origin/sessions/active-sessions.ts';
 import type { FailedAuthorisations } from '#origin/sessions/failed-authorisations.ts';
 import type { SessionJournal } from '#origin/sessions/session-journal.ts';
+import {
+  anchorImplausible,
+  fencingTokenStale,
+  sessionEnded,
+  sessionNotFound,
+  streamBusy,
+  streamKeyUnknown,
+  tooManyAttempts,
+} from '#origin/sessions/session-problems.ts';
 
 /** What sessions tell the live window. */
 export type LiveWindow = Pick<LiveStreams, 'beginTimeline' | 'sessionEnded' | 'remove' | 'status'>;
@@ -41,17 +48,7 @@ export type SessionStatus = {
   readonly startedAtMs: number;
   readonly remoteAddress: string;
   /** What the broadcaster sends, as far as it is known. */
-  readonly source: NonNullable<Heartbeat['source']> | null;
-};
-
-type Session = OpenSession & {
-  /** Monotonic ms of the last sign of life. */
-  aliveMs: number;
-  /** Taken up after a restart and not heard of since. */
-  unconfirmed: boolean;
-  source: SessionStatus['source'];
-  reconnectWindowMs: number;
-  timer: Timer | undefined;
+  readonly source: ActiveSession['source'];
 };
 
 /** How far the ingest's clock may be from ours; a wilder anchor would make media sequence numbers jump for good. */
@@ -64,8 +61,7 @@ const ANCHOR_SKEW_MAX_MS = 60 * 60 * 1000;
 export class PublishSessions {
   readonly #liveWindowMs: number;
   readonly #deps: PublishSessionsDeps;
-  readonly #byId = new Map<string, Session>();
-  readonly #byStream = new Map<string, Session>();
+  readonly #active: ActiveSessions;
   /** The newest session of every stream that is live or may come back. */
   readonly #newest = new Map<string, SessionStatus>();
   /** Streams that a session is just being opened on. */
@@ -76,6 +72,7 @@ export class PublishSessions {
   constructor(settings: { readonly liveWindowMs: number }, deps: PublishSessionsDeps) {
     this.#liveWindowMs = settings.liveWindowMs;
     this.#deps = deps;
+    this.#active = new ActiveSessions(deps.clock, (session) => this.#finish(session, 'lost'));
     const registers = [deps.metrics];
     this.#authorisations = new Counter({
       name: 'origin_publish_authorisations_total',
@@ -89,7 +86,7 @@ export class PublishSessions {
       labelNames: ['reason'],
       registers,
     });
-    const active = (): number => this.#byId.size;
+    const active = (): number => this.#active.size;
     new Gauge({
       name: 'origin_publish_sessions',
       help: 'Publish sessions that are alive.',
@@ -124,7 +121,7 @@ export class PublishSessions {
    */
   heartbeat(sessionId: string, heartbeat: Heartbeat): void {
     const session = this.#get(sessionId);
-    session.aliveMs = this.#deps.clock.monotonicMs();
+    this.#active.touch(session);
     session.unconfirmed = false;
     if (heartbeat.source !== undefined) session.source = heartbeat.source;
   }
@@ -139,13 +136,7 @@ export class PublishSessions {
     const session = this.#get(sessionId);
     refuseOtherToken(session, request.fencingToken);
     const skewMs = Math.abs(request.anchorUtcMs - this.#deps.clock.nowMs());
-    if (skewMs > ANCHOR_SKEW_MAX_MS)
-      throw new ProblemError(
-        422,
-        'anchor_implausible',
-        'The clocks of the ingest and of the origin are more than an hour apart.',
-        { fields: [{ field: 'anchorUtcMs', message: `is ${skewMs} ms from the origin's clock` }] },
-      );
+    if (skewMs > ANCHOR_SKEW_MAX_MS) throw anchorImplausible(skewMs);
     const { anchorUtcMs, presentation } = request;
     const grant = this.#deps.live.beginTimeline({
       streamId: session.streamId,
@@ -168,17 +159,16 @@ export class PublishSessions {
    * @throws {ProblemError} 404 `session_not_found` when it is another stream's, 409 `fencing_token_stale`
    */
   end(streamId: string, request: EndRequest): void {
-    const session = this.#byId.get(request.sessionId);
+    const session = this.#active.get(request.sessionId);
     if (session === undefined) return;
-    if (session.streamId !== streamId)
-      throw new ProblemError(404, 'session_not_found', `Stream ${streamId} has no such session.`);
+    if (session.streamId !== streamId) throw sessionNotFound(streamId);
     refuseOtherToken(session, request.fencingToken);
     this.#finish(session, request.reason);
   }
 
   /** A stream was changed: what it asks for counts from the next timeline on. */
   streamChanged(stream: StreamRecord): void {
-    const session = this.#byStream.get(stream.id);
+    const session = this.#active.ofStream(stream.id);
     if (session !== undefined) session.reconnectWindowMs = stream.reconnectWindowS * 1_000;
   }
 
@@ -189,14 +179,14 @@ export class PublishSessions {
    * @throws {DatabaseUnavailableError} then the check that goes on all the time will end it
    */
   async keysChanged(streamId: string): Promise<void> {
-    const session = this.#byStream.get(streamId);
+    const session = this.#active.ofStream(streamId);
     if (session === undefined) return;
     for (const sessionId of await this.#deps.store.revoked([session])) this.revoke(sessionId);
   }
 
   /** The stream was deleted: nobody publishes or plays it any more. */
   streamDeleted(streamId: string): void {
-    const session = this.#byStream.get(streamId);
+    const session = this.#active.ofStream(streamId);
     if (session !== undefined) this.#finish(session, 'revoked');
     this.#newest.delete(streamId);
     this.#deps.live.remove(streamId);
@@ -204,7 +194,7 @@ export class PublishSessions {
 
   /** Ends a session whose key was found to be gone; one that has ended meanwhile stays as it is. */
   revoke(sessionId: string): void {
-    const session = this.#byId.get(sessionId);
+    const session = this.#active.get(sessionId);
     if (session !== undefined) this.#finish(session, 'revoked');
   }
 
@@ -218,7 +208,7 @@ export class PublishSessions {
 
   /** The session that publishes a stream now; undefined when nobody does. */
   status(streamId: string): SessionStatus | undefined {
-    const session = this.#byStream.get(streamId);
+    const session = this.#active.ofStream(streamId);
     return session === undefined || session.unconfirmed ? undefined : toStatus(session);
   }
 
@@ -238,21 +228,15 @@ export class PublishSessions {
 
   /** All sessions that are alive. */
   list(): { readonly sessionId: string; readonly keyId: string; readonly streamId: string }[] {
-    return Array.from(this.#byId.values(), ({ sessionId, keyId, streamId }) => ({
-      sessionId,
-      keyId,
-      streamId,
-    }));
+    return this.#active.values().map(({ sessionId, keyId, streamId }) => ({ sessionId, keyId, streamId }));
   }
 
   /** Stops watching. The sessions stay open in the database, for the next start to take up. */
   close(): void {
-    for (const session of this.#byId.values()) session.timer?.cancel();
-    this.#byId.clear();
-    this.#byStream.clear();
+    this.#active.clear();
   }
 
-  async #open(request: PublishRequest): Promise<Session> {
+  async #open(request: PublishRequest): Promise<ActiveSession> {
     const { clock, store, failures, journal, logger } = this.#deps;
     const { remoteAddress } = request;
     const retryAfterS = failures.retryAfterS(remoteAddress);
@@ -268,7 +252,7 @@ export class PublishSessions {
       });
       if (opened === undefined) {
         failures.record(remoteAddress);
-        throw new ProblemError(403, PUBLISH_ERROR_CODES.streamKeyUnknown, 'No stream has this key.');
+        throw streamKeyUnknown();
       }
       const session = this.#begin({ ...opening, ...opened.stream, fencingToken: opened.fencingToken }, false);
       logger.info({ ...describe(session), remoteAddress }, 'publish granted');
@@ -285,53 +269,25 @@ export class PublishSessions {
 
   /** Claims the stream for a session that is about to be opened. */
   #admit(streamId: string): void {
-    const session = this.#byStream.get(streamId);
-    if (this.#claims.has(streamId) || (session !== undefined && !session.unconfirmed))
-      throw new ProblemError(
-        409,
-        PUBLISH_ERROR_CODES.streamBusy,
-        'Somebody publishes this stream; a publisher that has gone is noticed within 3 s.',
-      );
+    const session = this.#active.ofStream(streamId);
+    if (this.#claims.has(streamId) || (session !== undefined && !session.unconfirmed)) throw streamBusy();
     this.#claims.add(streamId);
   }
 
-  #begin(opened: OpenSession, unconfirmed: boolean): Session {
-    const before = this.#byStream.get(opened.streamId);
+  #begin(opened: OpenSession, unconfirmed: boolean): ActiveSession {
+    const before = this.#active.ofStream(opened.streamId);
     if (before !== undefined) this.#finish(before, 'lost');
-    const session: Session = {
-      ...opened,
-      aliveMs: this.#deps.clock.monotonicMs(),
-      unconfirmed,
-      source: null,
-      reconnectWindowMs: opened.reconnectWindowS * 1_000,
-      timer: undefined,
-    };
-    this.#byId.set(session.sessionId, session);
-    this.#byStream.set(session.streamId, session);
+    const reconnectWindowMs = opened.reconnectWindowS * 1_000;
+    const session: ActiveSession = { ...opened, unconfirmed, source: null, reconnectWindowMs };
+    this.#active.add(session);
     this.#newest.set(session.streamId, toStatus(session));
-    this.#watch(session, HEARTBEAT_EXPIRY_MS);
     return session;
   }
 
-  #watch(session: Session, delayMs: number): void {
-    const { clock } = this.#deps;
-    const dueMs = clock.monotonicMs() + delayMs;
-    session.timer = clock.after(delayMs, () => {
-      const nowMs = clock.monotonicMs();
-      // Called much too late, it is we who were away (a paused process): heartbeats may lie unread in the sockets.
-      if (nowMs - dueMs > HEARTBEAT_INTERVAL_MS) return this.#watch(session, HEARTBEAT_EXPIRY_MS);
-      const silentMs = nowMs - session.aliveMs;
-      if (silentMs >= HEARTBEAT_EXPIRY_MS) return this.#finish(session, 'lost');
-      return this.#watch(session, HEARTBEAT_EXPIRY_MS - silentMs);
-    });
-  }
-
-  #finish(session: Session, reason: SessionEndReason): void {
+  #finish(session: ActiveSession, reason: SessionEndReason): void {
     const { clock, journal, live, logger } = this.#deps;
     const { sessionId, streamId } = session;
-    session.timer?.cancel();
-    this.#byId.delete(sessionId);
-    this.#byStream.delete(streamId);
+    this.#active.remove(session);
     this.#newest.set(streamId, toStatus(session));
     this.#ends.inc({ reason });
     logger.info({ ...describe(session), reason }, 'publish session ended');
@@ -345,48 +301,29 @@ export class PublishSessions {
     live.sessionEnded(streamId, sessionId, reason);
   }
 
-  #get(sessionId: string): Session {
-    const session = this.#byId.get(sessionId);
-    if (session === undefined)
-      throw new ProblemError(
-        410,
-        PUBLISH_ERROR_CODES.sessionEnded,
-        'This publish session has ended: its key was changed, its stream deleted, or its heartbeats were missed.',
-      );
+  #get(sessionId: string): ActiveSession {
+    const session = this.#active.get(sessionId);
+    if (session === undefined) throw sessionEnded();
     return session;
   }
 }
 
-function refuseOtherToken(session: Session, fencingToken: number): void {
-  if (fencingToken !== session.fencingToken)
-    throw new ProblemError(
-      409,
-      PUBLISH_ERROR_CODES.fencingTokenStale,
-      'This is not the fencing token of the session; stop writing.',
-    );
+function refuseOtherToken(session: ActiveSession, fencingToken: number): void {
+  if (fencingToken !== session.fencingToken) throw fencingTokenStale();
 }
 
-function tooManyAttempts(retryAfterS: number): ProblemError {
-  return new ProblemError(
-    429,
-    PUBLISH_ERROR_CODES.tooManyAttempts,
-    'Too many unknown stream keys came from this address.',
-    { headers: { 'retry-after': String(retryAfterS) } },
-  );
-}
-
-function toGrant(session: Session): PublishGrant {
+function toGrant(session: ActiveSession): PublishGrant {
   const { sessionId, streamId, fencingToken, segmentDurationMs, partDurationMs, ladder } = session;
   return { sessionId, streamId, fencingToken, segmentDurationMs, partDurationMs, ladder };
 }
 
-function toStatus(session: Session): SessionStatus {
+function toStatus(session: ActiveSession): SessionStatus {
   const { sessionId, startedAtMs, remoteAddress, source } = session;
   return { sessionId, startedAtMs, remoteAddress, source };
 }
 
 /** What the log may know of a session. */
-function describe(session: Session): { streamId: string; sessionId: string; fencingToken: number } {
+function describe(session: ActiveSession): { streamId: string; sessionId: string; fencingToken: number } {
   const { streamId, sessionId, fencingToken } = session;
   return { streamId, sessionId, fencingToken };
 }
