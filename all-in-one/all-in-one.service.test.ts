@@ -54,6 +54,7 @@ describe('npm start', () => {
         RTMP_PORT: '0',
         ORIGIN_PORT: '0',
         TRANSCODER_PORT: '0',
+        STEERING_PORT: '0',
         DATA_DIR: join(folder, 'data'),
         ...env,
       },
@@ -106,6 +107,9 @@ describe('npm start', () => {
     await ready(start);
     expect((await fetch(`${url}/readyz`)).status).toBe(200);
     expect(await (await fetch(url)).text()).toContain('<video');
+    const steering = await printed(start, /CDN console +(http:\/\/[\d.]+:\d+)\/console\//);
+    expect((await fetch(`${steering}/readyz`)).status).toBe(200);
+    expect((await fetch(`${steering}/console/`)).status).toBe(200);
     const adminToken = await printed(start, /Admin token +(\S+)/);
     const streams = await fetch(`${url}/api/v1/streams`, {
       headers: { authorization: `Bearer ${adminToken}` },

@@ -3,12 +3,14 @@ import { DemoPublisher } from '#all-in-one/demo-publisher.ts';
 import { lanAddresses } from '#all-in-one/lan-addresses.ts';
 import { sayWhenLive } from '#all-in-one/on-air.ts';
 import type { AllInOneSettings } from '#all-in-one/settings.ts';
+import { openSharedDatabase } from '#all-in-one/shared-database.ts';
 import type { SummaryFacts } from '#all-in-one/summary.ts';
 import { createOrigin } from '#origin/service.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { DisposableStack, type Disposable } from '#runtime/lifecycle.ts';
 import { createLogger, type Logger } from '#runtime/log.ts';
 import { createMetrics, type Metrics } from '#runtime/metrics.ts';
+import { createSteering } from '#steering/service.ts';
 import { createTranscoder } from '#transcoder/service.ts';
 
 export type AllInOneDeps = { readonly clock: Clock };
@@ -21,7 +23,10 @@ export type AllInOneOptions = {
 };
 
 /** Where the running system is found. */
-export type AllInOneAddresses = Pick<SummaryFacts, 'originUrl' | 'rtmpUrl' | 'stream' | 'lanAddresses'>;
+export type AllInOneAddresses = Pick<
+  SummaryFacts,
+  'originUrl' | 'rtmpUrl' | 'steeringUrl' | 'stream' | 'lanAddresses'
+>;
 
 /** Every service in one process tree. */
 export type AllInOne = Disposable & { readonly addresses: AllInOneAddresses };
@@ -65,24 +70,40 @@ async function start(
     metrics: createMetrics(name),
   });
 
+  const deps = {
+    origin: serviceDeps('origin'),
+    transcoder: serviceDeps('transcoder'),
+    steering: serviceDeps('steering'),
+  };
+  const database = await openSharedDatabase(settings, deps, started);
+
   let rtmpPort = settings.transcoder.RTMP_PORT;
   const origin = await createOrigin(settings.origin, {
-    ...serviceDeps('origin'),
+    ...deps.origin,
+    ...(database === undefined ? {} : { database: database.origin }),
     ingestUrls: () => (RTMP_PUBLIC_URL.length > 0 ? RTMP_PUBLIC_URL : [rtmpUrl('localhost', rtmpPort)]),
   });
   started.add('origin', origin, () => origin.close());
 
-  const transcoderSettings = settings.originUrlsGiven
-    ? settings.transcoder
-    : { ...settings.transcoder, ORIGIN_URLS: [origin.url] };
-  const transcoder = await createTranscoder(transcoderSettings, serviceDeps('transcoder'));
+  const originUrls = (name: string): object => (settings.given.has(name) ? {} : { [name]: [origin.url] });
+  const transcoder = await createTranscoder(
+    { ...settings.transcoder, ...originUrls('ORIGIN_URLS') },
+    deps.transcoder,
+  );
   started.add('transcoder', transcoder, () => transcoder.close());
   ({ rtmpPort } = transcoder);
+
+  const steering = await createSteering(
+    { ...settings.steering, ...originUrls('STEERING_ORIGIN_URLS') },
+    { ...deps.steering, ...(database === undefined ? {} : { database: database.steering }) },
+  );
+  started.add('steering', steering, () => steering.close());
 
   const stream = await origin.ensureStream(READY_MADE_STREAM);
   const addresses = {
     originUrl: origin.url,
     rtmpUrl: rtmpUrl('127.0.0.1', rtmpPort),
+    steeringUrl: steering.url,
     stream,
     lanAddresses: lanAddresses(settings.origin.ORIGIN_HOST),
   };
@@ -104,11 +125,12 @@ async function startDemo(
   void sayWhenLive({ originUrl, streamId: stream.id, say }, deps, watch.signal);
 }
 
-function wantedPorts({ origin, transcoder }: AllInOneSettings): WantedPort[] {
+function wantedPorts({ origin, transcoder, steering }: AllInOneSettings): WantedPort[] {
   return [
     { name: 'RTMP_PORT', port: transcoder.RTMP_PORT, host: transcoder.RTMP_HOST },
     { name: 'ORIGIN_PORT', port: origin.ORIGIN_PORT, host: origin.ORIGIN_HOST },
     { name: 'TRANSCODER_PORT', port: transcoder.TRANSCODER_PORT, host: transcoder.TRANSCODER_HOST },
+    { name: 'STEERING_PORT', port: steering.STEERING_PORT, host: steering.STEERING_HOST },
   ];
 }
 

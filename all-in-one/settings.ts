@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { SettingsGroup } from '#all-in-one/settings-table.ts';
 import { ORIGIN_SETTINGS, readOriginSettings, type OriginSettings } from '#origin/settings.ts';
 import { SettingsError, type SettingsProblem } from '#runtime/config/settings.ts';
+import { readSteeringSettings, STEERING_SETTINGS, type SteeringSettings } from '#steering/settings.ts';
 import {
   readTranscoderSettings,
   TRANSCODER_SETTINGS_SCHEMA,
@@ -15,8 +16,9 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export type AllInOneSettings = {
   readonly origin: OriginSettings;
   readonly transcoder: TranscoderSettings;
-  /** The transcoder is told to use other origins than the one beside it. */
-  readonly originUrlsGiven: boolean;
+  readonly steering: SteeringSettings;
+  /** Names that the environment has: what it says of other services' addresses is not to be made up. */
+  readonly given: ReadonlySet<string>;
   /** Absolute path of `DATA_DIR`. */
   readonly dataDir: string;
 };
@@ -31,6 +33,7 @@ const DEFAULT_LOG_LEVEL = 'warn';
 export const SETTINGS_GROUPS: readonly SettingsGroup[] = [
   { title: 'Origin', schema: ORIGIN_SETTINGS },
   { title: 'Ingest and transcoder', schema: TRANSCODER_SETTINGS_SCHEMA },
+  { title: 'Steering', schema: STEERING_SETTINGS },
 ];
 const KNOWN_NAMES = SETTINGS_GROUPS.flatMap(({ schema }) => Object.keys(schema));
 
@@ -58,14 +61,16 @@ export function readAllInOneSettings(env: Environment, secrets: MadeUpSecrets): 
   };
   const origin = attempt(() => readOriginSettings(full, KNOWN_NAMES));
   const transcoder = attempt(() => readTranscoderSettings(full, KNOWN_NAMES));
+  const steering = attempt(() => readSteeringSettings(full, KNOWN_NAMES));
   for (const problem of contradictions(full)) problems.set(problem.name, problem);
-  if (origin === undefined || transcoder === undefined || problems.size > 0)
+  if (origin === undefined || transcoder === undefined || steering === undefined || problems.size > 0)
     throw new SettingsError([...problems.values()]);
   const dataDir = resolve(origin.DATA_DIR);
   return {
     origin: { ...origin, DATA_DIR: dataDir },
     transcoder,
-    originUrlsGiven: env['ORIGIN_URLS'] !== undefined,
+    steering: { ...steering, DATA_DIR: dataDir },
+    given: new Set(Object.keys(env).filter((name) => env[name] !== undefined)),
     dataDir,
   };
 }
@@ -78,11 +83,13 @@ export function secretNames(): string[] {
 }
 
 function contradictions(env: Environment): SettingsProblem[] {
-  if ((env['ORIGIN_TLS_CERT_FILE'] ?? '') === '' || env['ORIGIN_URLS'] !== undefined) return [];
+  if ((env['ORIGIN_TLS_CERT_FILE'] ?? '') === '') return [];
   const message =
-    'is needed together with ORIGIN_TLS_CERT_FILE: the transcoder must call the origin by the name in its certificate, ' +
+    'is needed together with ORIGIN_TLS_CERT_FILE: the origin must be called by the name in its certificate, ' +
     'such as https://live.example.com:8080';
-  return [{ name: 'ORIGIN_URLS', message }];
+  return ['ORIGIN_URLS', 'STEERING_ORIGIN_URLS']
+    .filter((name) => env[name] === undefined)
+    .map((name) => ({ name, message }));
 }
 
 /**

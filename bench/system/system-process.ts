@@ -37,7 +37,7 @@ const OUTPUT_BYTES_MAX = 256 * 1024;
 export async function startSystem(settings: SystemSettings = {}): Promise<SystemProcess> {
   const dataDir = await mkdtemp(join(tmpdir(), 'live-system-'));
   const adminToken = randomBytes(24).toString('base64url');
-  const ports = { RTMP_PORT: '0', ORIGIN_PORT: '0', TRANSCODER_PORT: '0' };
+  const ports = { RTMP_PORT: '0', ORIGIN_PORT: '0', TRANSCODER_PORT: '0', STEERING_PORT: '0' };
   const child = spawn(process.execPath, [MAIN], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...ports, ADMIN_TOKEN: adminToken, DATA_DIR: dataDir, ...settings },
