@@ -16,14 +16,19 @@ export function isFlash(mediaMs: number): boolean {
   return mediaMs % 1_000 < FLASH_MS;
 }
 
+/** Different grains over the same background, shown in turn: a camera's noise is a new one in every frame. */
+const GRAINS = 8;
+const GRAIN_BITS = 3;
+
 /**
- * Draws a moving picture cheaply: a textured background, prepared once, scrolls upwards (one memory copy per plane), and
- * a block bounces over it; on top the clock barcode and, at every full second of media time, a white square.
+ * Draws a moving picture cheaply: a textured background with changing grain, prepared once, scrolls upwards (one memory
+ * copy per plane), and a block bounces over it; on top the clock barcode and, at every full second of media time, a
+ * white square.
  */
 export class MovingPicture {
   readonly size: PictureSize;
   readonly frameBytes: number;
-  readonly #luma: Uint8Array;
+  readonly #lumas: readonly Uint8Array[];
   readonly #chroma: readonly [Uint8Array, Uint8Array];
 
   constructor(size: PictureSize) {
@@ -31,7 +36,8 @@ export class MovingPicture {
       throw new RangeError('width and height must be even for 4:2:0');
     this.size = size;
     this.frameBytes = (size.width * size.height * 3) / 2;
-    this.#luma = texture(size.width, size.height * 2, 0);
+    const still = texture(size.width, size.height * 2, 0);
+    this.#lumas = Array.from({ length: GRAINS }, (_, seed) => grain(still, seed));
     this.#chroma = [texture(size.width / 2, size.height, 1), texture(size.width / 2, size.height, 2)];
   }
 
@@ -40,7 +46,8 @@ export class MovingPicture {
     const { width, height } = this.size;
     const lumaBytes = width * height;
     const line = (index * SCROLL_LINES) % height;
-    frame.set(this.#luma.subarray(line * width, line * width + lumaBytes), 0);
+    const luma = this.#lumas[index % GRAINS] ?? new Uint8Array();
+    frame.set(luma.subarray(line * width, line * width + lumaBytes), 0);
     const chromaStart = (line / 2) * (width / 2);
     frame.set(this.#chroma[0].subarray(chromaStart, chromaStart + lumaBytes / 4), lumaBytes);
     frame.set(this.#chroma[1].subarray(chromaStart, chromaStart + lumaBytes / 4), (lumaBytes * 5) / 4);
@@ -92,17 +99,23 @@ function texture(width: number, height: number, plane: 0 | 1 | 2): Uint8Array {
   const samples = new Uint8Array(width * height);
   const period = height / 2;
   const scale = plane === 0 ? 1 : 2;
-  let noise = 0x2545f491 + plane;
   for (let y = 0; y < period; y++) {
     for (let x = 0; x < width; x++) {
-      noise = (Math.imul(noise, 1_664_525) + 1_013_904_223) >>> 0;
       const wave =
         Math.sin((x * scale) / 37 + plane) * 30 +
         Math.sin((2 * Math.PI * 6 * y) / period + (x * scale) / 90) * 40;
-      const grain = plane === 0 ? (noise >>> 28) - 8 : 0;
-      samples[y * width + x] = Math.round((plane === 0 ? 110 : NEUTRAL) + wave + grain);
+      samples[y * width + x] = Math.round((plane === 0 ? 110 : NEUTRAL) + wave);
     }
   }
   samples.copyWithin(period * width, 0, period * width);
   return samples;
+}
+
+/** A copy with noise of {@link GRAIN_BITS} bits on every sample. */
+function grain(still: Uint8Array, seed: number): Uint8Array {
+  let noise = 0x2545f491 + seed;
+  return still.map((sample) => {
+    noise = (Math.imul(noise, 1_664_525) + 1_013_904_223) >>> 0;
+    return sample + (noise >>> (32 - GRAIN_BITS)) - 2 ** (GRAIN_BITS - 1);
+  });
 }
