@@ -10,6 +10,7 @@ export default defineConfig({
           name: 'unit',
           include: [
             '{protocol,runtime,origin,transcoder,steering,edge-worker,all-in-one,bench}/**/*.test.ts',
+            'tests/{tidy,support}/**/*.test.ts',
           ],
           exclude: ['**/*.service.test.ts', 'node_modules/**'],
           testTimeout: 20_000,
@@ -19,7 +20,7 @@ export default defineConfig({
         test: {
           name: 'service',
           include: ['**/*.service.test.ts', 'tests/**/*.test.ts'],
-          exclude: ['node_modules/**'],
+          exclude: ['node_modules/**', 'tests/{tidy,support}/**/!(*.service).test.ts'],
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 60_000,

@@ -1,9 +1,5 @@
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import {
-  newProbedContext,
-  takeScreenReport,
-  type ScreenReport,
-} from '#bench/browser/chromium.ts';
+import { newProbedContext, takeScreenReport, type ScreenReport } from '#bench/browser/chromium.ts';
 import { waitFor } from '#tests/support/wait-for.ts';
 
 export { launchChromium, takeScreenReport, type ScreenReport } from '#bench/browser/chromium.ts';
