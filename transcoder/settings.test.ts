@@ -1,8 +1,24 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { SettingsError } from '#runtime/config/settings.ts';
-import { readTranscoderSettings, toSessionSettings } from '#transcoder/settings.ts';
+import { readTranscoderSettings, toSessionSettings, TRANSCODER_SETTINGS } from '#transcoder/settings.ts';
 
 const TOKEN = { INGEST_TOKEN: 'a-good-token' };
+
+describe('the README', () => {
+  it('says what every setting is for', () => {
+    const readme = readFileSync(new URL('README.md', import.meta.url), 'utf8');
+    const missing = Object.entries(TRANSCODER_SETTINGS).filter(
+      ([name, setting]) =>
+        !new RegExp(`\\| \`${name}\` +\\|[^|]+\\| ${escapeText(setting.description)}`).test(readme),
+    );
+    expect(missing.map(([name]) => name)).toEqual([]);
+  });
+});
+
+function escapeText(text: string): string {
+  return text.replace(/\.$/, '').replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}
 
 describe('readTranscoderSettings', () => {
   it('needs nothing but the token', () => {

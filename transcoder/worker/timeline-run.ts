@@ -72,6 +72,7 @@ export class TimelineRun {
   #base: MediaBase | undefined;
   #anchorUtcMs = Infinity;
   #stopped = false;
+  #backlogReported = 0;
   #checkTimer: Timer | undefined;
 
   constructor(options: TimelineOptions, deps: Deps) {
@@ -150,6 +151,7 @@ export class TimelineRun {
     starting.catch((error: unknown) => this.fail(toTranscodeError(error, 'encoder_unusable')));
     const error = await this.#stop.promise;
     this.#checkTimer?.cancel();
+    this.#reportBacklog(0);
     const encoder = await starting.catch(() => undefined);
     if (error === undefined) encoder?.endInput();
     else encoder?.kill();
@@ -280,12 +282,18 @@ export class TimelineRun {
     return this.#options.plan.renditions.find(({ id }) => id === renditionId)?.kind ?? 'video';
   }
 
+  /** The gauge is the sum over all sessions: each adds its difference. */
+  #reportBacklog(bytes: number): void {
+    this.#deps.metrics.encoderBacklogBytes.inc(bytes - this.#backlogReported);
+    this.#backlogReported = bytes;
+  }
+
   #scheduleCheck(): void {
     this.#checkTimer = this.#deps.clock.after(CHECK_INTERVAL_MS, () => {
       if (this.#stopped) return;
       const { metrics, clock } = this.#deps;
       metrics.encoderLag.observe(this.#watch.lagMs() / 1000);
-      metrics.encoderBacklogBytes.set(this.#encoder?.backlogBytes ?? 0);
+      this.#reportBacklog(this.#encoder?.backlogBytes ?? 0);
       const wrong = this.#watch.check(clock.monotonicMs());
       if (wrong === undefined) this.#scheduleCheck();
       else this.fail(wrong);
