@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { readSettings } from '#runtime/config/settings.ts';
 import { DEFAULT_INGEST_LIMITS, INGEST_SETTINGS_SCHEMA, toIngestLimits } from './ingest-settings.ts';
@@ -39,6 +40,20 @@ describe('the settings of the ingest', () => {
       );
       expect(differing, `changed by ${name}`).toHaveLength(1);
     }
+  });
+
+  it('stand in the README as they are', async () => {
+    const readme = await readFile(new URL('./README.md', import.meta.url), 'utf8');
+    const cells = readme.split('\n').map((line) => line.split('|').map((cell) => cell.trim()));
+    const documented = cells.filter(([, name]) => /^`(RTMP|INGEST)_/.test(name ?? ''));
+    const expected = Object.entries(INGEST_SETTINGS_SCHEMA).map(([name, setting]) => [
+      '',
+      `\`${name}\``,
+      `\`${String(setting.default)}\``,
+      setting.description,
+      '',
+    ]);
+    expect(documented).toEqual(expected);
   });
 
   it('are refused all at once when they contradict each other', () => {
