@@ -145,6 +145,26 @@ describe('LiveEdgeControl on a network with jitter', () => {
     expect(player.last.targetLatencyS).toBeLessThan(calmS + 0.05);
   });
 
+  it('forgets one very late part within a minute', () => {
+    const hiccup = (part: number): number => (part === 400 ? 3 : 0.06);
+    const player = new SimulatedPlayer({ partS: 1 / 3, delayS: hiccup });
+    player.run(30);
+    const calmS = player.last.targetLatencyS;
+    player.run(10);
+    expect(player.last.targetLatencyS).toBeGreaterThan(calmS + 1);
+    player.run(60);
+    expect(player.last.targetLatencyS).toBeLessThan(calmS + 0.3);
+  });
+
+  it('remembers late parts longer when they come again and again', () => {
+    const again = (part: number): number => (part % 60 === 0 ? 1.2 : 0.06);
+    const player = new SimulatedPlayer({ partS: 1 / 3, delayS: again });
+    player.run(200);
+    const { stalls } = player;
+    player.run(200);
+    expect(player.stalls).toBe(stalls);
+  });
+
   it('moves away after a stall and forgives it slowly', () => {
     const hole = (_part: number, nowS: number): number => (nowS > 130 && nowS < 132 ? 2 : 0.06);
     const player = new SimulatedPlayer({ partS: 0.2, delayS: hole });

@@ -11,8 +11,12 @@ export class LiveEdgeControl {
   #bufferedEndS: number | undefined;
   #arrivals = 0;
   #caughtUp = false;
-  /** Wall clock minus media time below which playback would have run dry: a peak that fades slowly. */
+  /** Wall clock minus media time below which playback would have run dry: a peak that fades. */
   #neededDelayS: number | undefined;
+  /** The same for a part that comes as early as parts do. */
+  #leastDelayS = Number.POSITIVE_INFINITY;
+  /** How long a late part is remembered; grows with every further one. */
+  #memoryS = MEMORY_MIN_S;
   /** Media time of the live edge minus wall clock: constant while the stream runs at normal speed. */
   #edgeOffsetS: number | undefined;
   #stalled = false;
@@ -29,6 +33,7 @@ export class LiveEdgeControl {
     this.#arrivals = 0;
     this.#caughtUp = false;
     this.#neededDelayS = undefined;
+    this.#leastDelayS = Number.POSITIVE_INFINITY;
     this.#edgeOffsetS = undefined;
     this.#stalled = false;
     this.#correcting = false;
@@ -68,7 +73,12 @@ export class LiveEdgeControl {
   }
 
   #fade(nowMs: number, elapsedS: number): void {
-    if (this.#neededDelayS !== undefined) this.#neededDelayS -= NEEDED_DELAY_FADE * elapsedS;
+    this.#leastDelayS += LEAST_DELAY_RISE * elapsedS;
+    this.#memoryS = Math.max(MEMORY_MIN_S, this.#memoryS - MEMORY_FADE * elapsedS);
+    if (this.#neededDelayS !== undefined) {
+      const excessS = Math.max(0, this.#neededDelayS - this.#leastDelayS);
+      this.#neededDelayS -= (Math.max(FADE_MIN_S, excessS) / this.#memoryS) * elapsedS;
+    }
     if (this.#stalledMs !== undefined && nowMs - this.#stalledMs > PENALTY_HOLD_MS)
       this.#penaltyS = Math.max(0, this.#penaltyS - PENALTY_FADE * elapsedS);
   }
@@ -87,7 +97,11 @@ export class LiveEdgeControl {
       return;
     }
     this.#arrivals++;
-    this.#neededDelayS = Math.max(this.#neededDelayS ?? Number.NEGATIVE_INFINITY, nowS - previousEndS);
+    const neededS = nowS - previousEndS;
+    const peakS = this.#neededDelayS ?? neededS;
+    if (neededS > peakS + LATE_S) this.#memoryS = Math.min(MEMORY_MAX_S, this.#memoryS * MEMORY_GROWTH);
+    this.#neededDelayS = Math.max(peakS, neededS);
+    this.#leastDelayS = Math.min(this.#leastDelayS, neededS);
   }
 
   #observeStall(sample: LiveEdgeSample): void {
@@ -175,8 +189,19 @@ const SAFETY_S = 0.15;
 /** Parts that must have come at the pace of the stream before it is judged. */
 const ARRIVALS_BEFORE_APPROACH = 4;
 const CAUGHT_UP_PARTS = 1.5;
-/** Seconds per second by which the memory of a late part fades; also the speed of the way back to the edge. */
-const NEEDED_DELAY_FADE = 0.02;
+/** Towards the end a late part is forgotten at a steady pace, as if it were this late. */
+const FADE_MIN_S = 0.3;
+const LEAST_DELAY_RISE = 0.02;
+/** A part this much later than all that are remembered is news. */
+const LATE_S = 0.1;
+/**
+ * Time constant with which one late part is forgotten. Each further one makes it longer, for what comes again and again
+ * must be reckoned with; without any it shrinks again.
+ */
+const MEMORY_MIN_S = 15;
+const MEMORY_MAX_S = 240;
+const MEMORY_GROWTH = 2;
+const MEMORY_FADE = 0.2;
 const PENALTY_STEP_S = 0.25;
 const PENALTY_MAX_S = 3;
 const PENALTY_HOLD_MS = 20_000;
