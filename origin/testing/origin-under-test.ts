@@ -72,13 +72,18 @@ export class OriginUnderTest {
       DATA_DIR: dataDir,
       ...env,
     });
-    const origin = await createOrigin(settings, {
-      clock: systemClock,
-      logger: createLogger('test', 'silent'),
-      metrics: createMetrics('origin'),
-      ...deps,
-    });
-    return new OriginUnderTest(origin, dataDir);
+    try {
+      const origin = await createOrigin(settings, {
+        clock: systemClock,
+        logger: createLogger('test', 'silent'),
+        metrics: createMetrics('origin'),
+        ...deps,
+      });
+      return new OriginUnderTest(origin, dataDir);
+    } catch (error) {
+      if (env['DATA_DIR'] === undefined) rmSync(dataDir, { recursive: true, force: true });
+      throw error;
+    }
   }
 
   /** Any call. A body that is not text is sent as JSON. */
