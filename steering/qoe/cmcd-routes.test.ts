@@ -222,7 +222,7 @@ describe('limits of what is remembered of senders', () => {
     const clock = new FakeClock();
     const rate = new AddressRate(clock);
     for (let voice = 0; voice < RATED_ADDRESSES_MAX + 10; voice++) rate.take(`v${voice}`);
-    expect(rate.size).toBe(RATED_ADDRESSES_MAX);
+    expect(rate.size).toBeLessThanOrEqual(RATED_ADDRESSES_MAX);
     let granted = 0;
     while (rate.take('x')) granted++;
     expect(granted).toBe(REPORTS_AT_ONCE_MAX);

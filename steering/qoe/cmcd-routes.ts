@@ -11,6 +11,7 @@ import {
   type CmcdReport,
 } from '#steering/qoe/read-cmcd.ts';
 import { AddressRate, SequenceFilter } from '#steering/qoe/report-filter.ts';
+import { RecentMap } from '#steering/qoe/recent-map.ts';
 import { voiceOf, type Place } from '#steering/qoe/viewer-place.ts';
 
 /** Most bytes and lines of a player's body, and of a CDN's log. */
@@ -18,6 +19,9 @@ export const CMCD_BODY_BYTES_MAX = 64 * 1024;
 export const CMCD_BODY_LINES_MAX = 128;
 export const LOG_BODY_BYTES_MAX = 1024 * 1024;
 export const LOG_BODY_LINES_MAX = 5_000;
+
+/** Log lines whose repetition is noticed. */
+export const LOG_LINES_REMEMBERED_MAX = 20_000;
 
 export type CmcdRoutesDeps = {
   readonly clock: Clock;
@@ -69,7 +73,7 @@ class Collector {
   readonly #rate: AddressRate;
   readonly #sequences = new SequenceFilter();
   /** Digests of log lines seen last: shippers repeat batches too. */
-  readonly #logLines = new Set<string>();
+  readonly #logLines = new RecentMap<string, true>(LOG_LINES_REMEMBERED_MAX);
 
   constructor(qoe: Qoe, deps: CmcdRoutesDeps) {
     this.#qoe = qoe;
@@ -179,18 +183,11 @@ class Collector {
 
   #isNewLogLine(line: string): boolean {
     const digest = createHash('sha256').update(line).digest('base64');
-    if (this.#logLines.has(digest)) return false;
-    this.#logLines.add(digest);
-    for (const oldest of this.#logLines) {
-      if (this.#logLines.size <= LOG_LINES_REMEMBERED_MAX) break;
-      this.#logLines.delete(oldest);
-    }
+    if (this.#logLines.get(digest) === true) return false;
+    this.#logLines.set(digest, true);
     return true;
   }
 }
-
-/** Log lines whose repetition is noticed. */
-export const LOG_LINES_REMEMBERED_MAX = 20_000;
 
 async function readText(context: Context, bytesMax: number): Promise<string> {
   const tooLarge = (): ProblemError =>

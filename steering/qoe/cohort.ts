@@ -14,7 +14,7 @@ export type CohortSummary = {
 };
 
 type Session = { value: number; lastMs: number };
-type Voice = { readonly hash: number; lastMs: number; readonly sessions: Map<string, Session> };
+type Voice = { readonly hash: number; readonly sessions: Map<string, Session> };
 
 /**
  * The viewers of one CDN in one place, as a bounded sample: of all voices heard, those with the smallest hashes. Every
@@ -24,6 +24,7 @@ type Voice = { readonly hash: number; lastMs: number; readonly sessions: Map<str
 export class Cohort {
   readonly #voicesMax: number;
   readonly #voices = new Map<string, Voice>();
+  #largestHash = -1;
 
   constructor(voicesMax: number) {
     this.#voicesMax = voicesMax;
@@ -36,9 +37,8 @@ export class Cohort {
    * @param value 0 (cannot play) … 1 (plays)
    */
   observe(voice: string, hash: number, session: string, value: number, nowMs: number): void {
-    const known = this.#voices.get(voice) ?? this.#admit(voice, hash, nowMs);
+    const known = this.#voices.get(voice) ?? this.#admit(voice, hash);
     if (known === undefined) return;
-    known.lastMs = nowMs;
     const before = known.sessions.get(session);
     if (before !== undefined) {
       before.value += SMOOTHING * (value - before.value);
@@ -62,6 +62,8 @@ export class Cohort {
       for (const { value } of voice.sessions.values()) own += value;
       sum += own / voice.sessions.size;
     }
+    // Those who are silent have made room for others.
+    this.#findLargest();
     const voices = this.#voices.size;
     return { voices, mean: voices === 0 ? 1 : sum / voices };
   }
@@ -70,25 +72,30 @@ export class Cohort {
     return this.#voices.size;
   }
 
-  #admit(name: string, hash: number, nowMs: number): Voice | undefined {
-    if (this.#voices.size >= this.#voicesMax && !this.#makeRoom(hash, nowMs)) return undefined;
-    const voice: Voice = { hash, lastMs: nowMs, sessions: new Map() };
+  #admit(name: string, hash: number): Voice | undefined {
+    if (this.#voices.size >= this.#voicesMax) {
+      // Nearly everybody in a crowd ends here, so it must cost nothing.
+      if (hash >= this.#largestHash) return undefined;
+      this.#dropLargest();
+    }
+    const voice: Voice = { hash, sessions: new Map() };
     this.#voices.set(name, voice);
+    this.#largestHash = Math.max(this.#largestHash, hash);
     return voice;
   }
 
-  #makeRoom(hash: number, nowMs: number): boolean {
-    let largest: [string, Voice] | undefined;
-    for (const entry of this.#voices) {
-      if (nowMs - entry[1].lastMs > VOICE_EXPIRY_MS) {
-        this.#voices.delete(entry[0]);
-        return true;
-      }
-      if (largest === undefined || entry[1].hash > largest[1].hash) largest = entry;
+  #dropLargest(): void {
+    for (const [name, { hash }] of this.#voices) {
+      if (hash !== this.#largestHash) continue;
+      this.#voices.delete(name);
+      break;
     }
-    if (largest === undefined || largest[1].hash <= hash) return false;
-    this.#voices.delete(largest[0]);
-    return true;
+    this.#findLargest();
+  }
+
+  #findLargest(): void {
+    this.#largestHash = -1;
+    for (const { hash } of this.#voices.values()) if (hash > this.#largestHash) this.#largestHash = hash;
   }
 }
 

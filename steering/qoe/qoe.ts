@@ -10,9 +10,10 @@ import {
   type SteeringObservation,
 } from '#steering/qoe/observation.ts';
 import { createQoeMetrics, type QoeMetrics } from '#steering/qoe/qoe-metrics.ts';
+import { RecentMap } from '#steering/qoe/recent-map.ts';
 import { cohortsOf, globalCohort, splitCohort, voiceOf, type Place } from '#steering/qoe/viewer-place.ts';
 
-/** Cohorts kept at once; the one unheard of for longest goes first, those of whole CDNs last. */
+/** Cohorts of places kept at once. */
 export const COHORTS_MAX = 2_000;
 /** Voices sampled of all viewers of a CDN, and of those in one country or network. */
 export const GLOBAL_VOICES_MAX = 512;
@@ -41,9 +42,8 @@ export class Qoe implements Disposable {
   /** The figures, for those who feed it. */
   readonly metrics: QoeMetrics;
   readonly #isCdn: (name: string) => boolean;
-  /** In the order of the last observation. */
   readonly #entries = new Map<string, Entry>();
-  readonly #sessionCdns = new Map<string, string>();
+  readonly #sessionCdns = new RecentMap<string, string>(SESSIONS_MAX);
   readonly #listeners = new Set<() => void>();
   readonly #secret = randomBytes(16).toString('hex');
   #timer: Timer;
@@ -73,7 +73,7 @@ export class Qoe implements Disposable {
         'steering',
       );
     const { reported, sessionId } = observation;
-    if (reported !== undefined && this.#isCdn(reported)) this.#remember(sessionId, reported);
+    if (reported !== undefined && this.#isCdn(reported)) this.#sessionCdns.set(sessionId, reported);
   }
 
   /** Takes what a CMCD report tells. */
@@ -85,7 +85,7 @@ export class Qoe implements Disposable {
     }
     const place = observation.place ?? {};
     const moved = this.#sessionCdns.get(observation.sessionId) !== cdn;
-    if (this.#isCdn(cdn)) this.#remember(observation.sessionId, cdn);
+    if (this.#isCdn(cdn)) this.#sessionCdns.set(observation.sessionId, cdn);
     // A stall reported with the first request to a CDN happened on the one before it.
     const value = observation.aboutThePast === true && moved ? 1 : observation.value;
     this.#observe(cdn, observation.sessionId, observation.address, place, value, 'cmcd');
@@ -180,43 +180,27 @@ export class Qoe implements Disposable {
     const rank = this.#rank(voice);
     const nowMs = this.#clock.monotonicMs();
     const clamped = Math.min(1, Math.max(0, value));
-    for (const key of cohortsOf(cdn, place)) {
-      const entry = this.#entry(key);
-      entry.cohort.observe(voice, rank, sessionId, clamped, nowMs);
-    }
+    for (const key of cohortsOf(cdn, place))
+      this.#entry(key)?.cohort.observe(voice, rank, sessionId, clamped, nowMs);
   }
 
-  #entry(key: string): Entry {
+  /** `undefined` when there is no room for one more place; those that fall silent make room. */
+  #entry(key: string): Entry | undefined {
     const known = this.#entries.get(key);
+    if (known !== undefined) return known;
     const isGlobal = key.endsWith('\n');
-    const entry: Entry = known ?? {
+    if (!isGlobal && this.#entries.size >= COHORTS_MAX) {
+      this.metrics.dropped('cohorts_full');
+      return undefined;
+    }
+    const entry: Entry = {
       cohort: new Cohort(isGlobal ? GLOBAL_VOICES_MAX : PLACE_VOICES_MAX),
       factor: 1,
       eligible: false,
       summary: { voices: 0, mean: 1 },
     };
-    this.#entries.delete(key);
     this.#entries.set(key, entry);
-    if (known === undefined && this.#entries.size > COHORTS_MAX) this.#evict();
     return entry;
-  }
-
-  #evict(): void {
-    for (const key of this.#entries.keys()) {
-      if (key.endsWith('\n')) continue;
-      this.#entries.delete(key);
-      this.metrics.dropped('cohorts_full');
-      return;
-    }
-  }
-
-  #remember(sessionId: string, cdn: string): void {
-    this.#sessionCdns.delete(sessionId);
-    this.#sessionCdns.set(sessionId, cdn);
-    for (const oldest of this.#sessionCdns.keys()) {
-      if (this.#sessionCdns.size <= SESSIONS_MAX) break;
-      this.#sessionCdns.delete(oldest);
-    }
   }
 
   /** Keyed with a secret of this process, so that nobody can search for addresses that are always in the sample. */

@@ -1,4 +1,5 @@
 import type { Clock } from '#runtime/clock.ts';
+import { RecentMap } from '#steering/qoe/recent-map.ts';
 
 /** Addresses whose rate is watched, sessions whose sequence is remembered; the one unheard of for longest goes first. */
 export const RATED_ADDRESSES_MAX = 20_000;
@@ -12,7 +13,7 @@ const SEQUENCE_WINDOW = 64;
 /** Lets each address report so much and no more. */
 export class AddressRate {
   readonly #clock: Clock;
-  readonly #buckets = new Map<string, { tokens: number; atMs: number }>();
+  readonly #buckets = new RecentMap<string, { tokens: number; atMs: number }>(RATED_ADDRESSES_MAX);
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -24,12 +25,7 @@ export class AddressRate {
     const before = this.#buckets.get(voice) ?? { tokens: REPORTS_AT_ONCE_MAX, atMs: nowMs };
     const earned = ((nowMs - before.atMs) / 1_000) * REPORTS_PER_SECOND_MAX;
     const tokens = Math.min(REPORTS_AT_ONCE_MAX, before.tokens + earned);
-    remember(
-      this.#buckets,
-      voice,
-      { tokens: tokens - (tokens >= 1 ? 1 : 0), atMs: nowMs },
-      RATED_ADDRESSES_MAX,
-    );
+    this.#buckets.set(voice, { tokens: tokens - (tokens >= 1 ? 1 : 0), atMs: nowMs });
     return tokens >= 1;
   }
 
@@ -40,7 +36,7 @@ export class AddressRate {
 
 /** Knows which reports of a session came before: senders repeat a batch when the answer was lost. */
 export class SequenceFilter {
-  readonly #sessions = new Map<string, { newest: number; seen: bigint }>();
+  readonly #sessions = new RecentMap<string, { newest: number; seen: bigint }>(SEQUENCED_SESSIONS_MAX);
 
   /** Whether the report is new; remembers it. Reports without a number are always new. */
   isNew(sessionId: string, sequence: number | undefined): boolean {
@@ -51,18 +47,13 @@ export class SequenceFilter {
     if (ahead > 0 || ahead < -1_000) {
       const shifted = ahead > 0 && ahead < SEQUENCE_WINDOW ? before.seen << BigInt(ahead) : 0n;
       const seen = (shifted | 1n) & WINDOW_MASK;
-      remember(this.#sessions, sessionId, { newest: sequence, seen }, SEQUENCED_SESSIONS_MAX);
+      this.#sessions.set(sessionId, { newest: sequence, seen });
       return true;
     }
     if (-ahead >= SEQUENCE_WINDOW) return false;
     const bit = 1n << BigInt(-ahead);
     if ((before.seen & bit) !== 0n) return false;
-    remember(
-      this.#sessions,
-      sessionId,
-      { newest: before.newest, seen: before.seen | bit },
-      SEQUENCED_SESSIONS_MAX,
-    );
+    this.#sessions.set(sessionId, { newest: before.newest, seen: before.seen | bit });
     return true;
   }
 
@@ -72,13 +63,3 @@ export class SequenceFilter {
 }
 
 const WINDOW_MASK = (1n << BigInt(SEQUENCE_WINDOW)) - 1n;
-
-/** Sets an entry as the youngest and keeps the map within its limit. */
-function remember<Value>(map: Map<string, Value>, key: string, value: Value, max: number): void {
-  map.delete(key);
-  map.set(key, value);
-  for (const oldest of map.keys()) {
-    if (map.size <= max) break;
-    map.delete(oldest);
-  }
-}
