@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { mergeHealth } from '#steering/picture/merge-health.ts';
+import { mergeHealth as merge, type MergedHealth } from '#steering/picture/merge-health.ts';
 import type { HealthVote, NodeReport } from '#steering/picture/node-report.ts';
 
 type Health = Pick<NodeReport, 'health' | 'streams'>;
@@ -16,6 +16,7 @@ const sees = (health: Record<string, number>, streams: NodeReport['streams'] = {
 });
 const blind: Health = { health: { a: vote(1, { state: 'unknown' }) }, streams: {} };
 
+const mergeHealth = (reports: Health[], enabled = ['a', 'b', 'c']): MergedHealth => merge(reports, enabled);
 const factors = (reports: Health[]): Record<string, number> =>
   Object.fromEntries([...mergeHealth(reports).cdns].map(([name, { factor }]) => [name, factor]));
 
@@ -43,6 +44,14 @@ describe('what nodes agree on', () => {
     const sighted = sees({ a: 1, b: 0, c: 1 });
     expect(factors([lost, panicking, sighted])).toEqual({ a: 1, b: 0, c: 1 });
     expect(mergeHealth([lost, panicking]).panic).toBe(true);
+  });
+
+  it('takes what nobody has measured, or nobody may use, for no proof of the end', () => {
+    const half: Health = { health: { a: vote(0), b: vote(1, { state: 'unknown' }) }, streams: {} };
+    expect(mergeHealth([half], ['a', 'b']).panic).toBe(false);
+    expect(mergeHealth([half], ['a']).panic).toBe(true);
+    expect(mergeHealth([sees({ a: 0, off: 1 })], ['a']).panic).toBe(true);
+    expect(mergeHealth([sees({ a: 0 })], []).panic).toBe(false);
   });
 
   it('tells a little alive from dead', () => {

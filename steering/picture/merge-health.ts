@@ -29,10 +29,12 @@ const FACTOR_STEP = 0.01;
  * of two that disagree the worse counts, since a healthy CDN spared costs less than viewers left on a dead one.
  *
  * A node that sees everything failing is not asked, as long as another sees something alive.
+ *
+ * @param enabled CDNs that viewers may be sent to; only these count for whether everything fails
  */
-export function mergeHealth(reports: readonly Health[]): MergedHealth {
-  const judging = reports.filter((report) => known(report).length > 0);
-  const sighted = judging.filter((report) => !seesNothingAlive(report));
+export function mergeHealth(reports: readonly Health[], enabled: readonly string[]): MergedHealth {
+  const judging = reports.filter((report) => Object.values(report.health).some(isKnown));
+  const sighted = judging.filter((report) => !seesNothingAlive(report, enabled));
   const panic = judging.length > 0 && sighted.length === 0;
   const voters = panic ? judging : sighted;
 
@@ -73,16 +75,20 @@ function mergeStreams(
   return Object.fromEntries(kept.map(({ streamId, health }) => [streamId, health]));
 }
 
-function known(report: Health): HealthVote[] {
-  return Object.values(report.health).flatMap(knownVote);
+function isKnown(vote: HealthVote): boolean {
+  return vote.state !== 'unknown';
 }
 
 function knownVote(vote: HealthVote | undefined): HealthVote[] {
-  return vote === undefined || vote.state === 'unknown' ? [] : [vote];
+  return vote !== undefined && isKnown(vote) ? [vote] : [];
 }
 
-function seesNothingAlive(report: Health): boolean {
-  return known(report).every((vote) => vote.allFailing || vote.factor === 0);
+/** What has not been measured may well be alive. */
+function seesNothingAlive(report: Health, enabled: readonly string[]): boolean {
+  const votes = enabled.map((name) => report.health[name]);
+  return (
+    votes.length > 0 && votes.every((vote) => vote !== undefined && (vote.allFailing || vote.factor === 0))
+  );
 }
 
 /** The middle one by `keyOf`, the lower of two. */

@@ -188,7 +188,8 @@ export class PictureKeeper {
   #compile(): void {
     const { directory } = this.#deps;
     const cdns = directory.list();
-    const health = mergeHealth(this.#reports.judging());
+    const enabled = cdns.filter((cdn) => cdn.enabled).map((cdn) => cdn.name);
+    const health = mergeHealth(this.#reports.judging(), enabled);
     if (!health.panic && health.cdns.size > 0)
       this.#held = new Map([...health.cdns].map(([name, { factor }]) => [name, factor]));
     this.#health = health;
