@@ -2,6 +2,8 @@ import type { LevelDetails } from 'hls.js';
 
 /** Parts that must be there behind a gap before it is worth going there: with fewer the next stall is near. */
 const PARTS_BEHIND_GAP_MIN = 2;
+/** What is left of the last frames when a player has come to the end of its buffer. */
+const END_SLACK_S = 0.3;
 
 /** Where the newest part of the playlist ends, moved on by the time since the playlist last grew. */
 export function liveEdgeS(details: LevelDetails): number {
@@ -17,6 +19,12 @@ export function holdBackS(details: LevelDetails): number {
 export function endsInGap(details: LevelDetails): boolean {
   const newest = details.partList?.at(-1) ?? details.fragments.at(-1);
   return newest?.gap === true;
+}
+
+/** Whether a playlist has ended and holds nothing more to play after `currentTimeS`: it may end in gaps. */
+export function isOver(details: LevelDetails, currentTimeS: number): boolean {
+  if (details.live) return false;
+  return !details.fragments.some(({ end, gap }) => gap !== true && end > currentTimeS + END_SLACK_S);
 }
 
 /**

@@ -1,7 +1,7 @@
 import Hls, { type ErrorData, type HlsConfig } from 'hls.js';
 import { LiveEdgeControl, type LiveEdgeDecision } from '../live-edge-control.ts';
 import { initialBandwidthBps, rememberBandwidth } from './bandwidth-memory.ts';
-import { endsInGap, entryBehindGapS, holdBackS, liveEdgeS } from './live-edge.ts';
+import { endsInGap, entryBehindGapS, holdBackS, isOver, liveEdgeS } from './live-edge.ts';
 import { LOW_LATENCY_LOAD_POLICIES } from './load-policy.ts';
 import { bufferedEndS, nextRangeS } from './media-buffer.ts';
 import { classifyFailure, type PlaybackFailure } from './playback-failure.ts';
@@ -373,8 +373,13 @@ export class Playback {
       this.#video.currentTime = rangeS;
       return;
     }
-    if (!this.#following || stalledMs < GAP_WAIT_MS || nowMs - this.#gapSoughtMs < GAP_SEEK_PAUSE_MS) return;
     const details = hls.latestLevelDetails;
+    if (details !== null && stalledMs > GAP_WAIT_MS && isOver(details, this.#video.currentTime)) {
+      this.#stalls.settle(nowMs);
+      this.#become('ended');
+      return;
+    }
+    if (!this.#following || stalledMs < GAP_WAIT_MS || nowMs - this.#gapSoughtMs < GAP_SEEK_PAUSE_MS) return;
     const entryS = details === null ? undefined : entryBehindGapS(details, this.#video.currentTime);
     if (entryS === undefined) return;
     this.#gapSoughtMs = nowMs;
