@@ -10,6 +10,8 @@ export const TRANSCODE_ERROR_CODES = {
   encoderSlow: 'encoder_slow',
   /** ffmpeg does not read its input. */
   encoderBacklog: 'encoder_backlog',
+  /** The packets of the broadcaster could not be read any further, though it is still there. */
+  inputLost: 'input_lost',
   /** ffmpeg wrote boxes that are damaged or are not what was ordered. */
   fragmentInvalid: 'fragment_invalid',
   /** Frames that do not lie on the part grid. */

@@ -7,8 +7,8 @@ import { boxesIn } from '#protocol/cmaf/boxes.ts';
 import { parsePart, type CmafSample } from '#protocol/cmaf/fragment.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { createLogger } from '#runtime/log.ts';
-import type { FakePublish } from '#tests/support/flv-source.ts';
 import { PartSink, type SunkPart, type SunkTimeline } from '#tests/support/part-sink.ts';
+import type { IncomingPublish } from '#transcoder/ingest/incoming-publish.ts';
 import { readTranscoderSettings, toSessionSettings } from '#transcoder/settings.ts';
 import { TranscodeMetrics } from '#transcoder/transcode-metrics.ts';
 import { TranscodeSession } from '#transcoder/worker/transcode-session.ts';
@@ -25,7 +25,7 @@ export type TranscodeHarness = {
 
 /** Starts a session; `env` sets what differs from the defaults. */
 export async function startTranscode(
-  publish: FakePublish,
+  publish: IncomingPublish,
   env: Readonly<Record<string, string>> = {},
 ): Promise<TranscodeHarness> {
   const sink = await PartSink.start();

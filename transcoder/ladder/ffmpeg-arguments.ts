@@ -96,6 +96,8 @@ function videoOptions(video: PlannedVideo, index: number, plan: LadderPlan): str
     // Closed groups of pictures of exactly one segment, counted in frames so that all renditions agree.
     ['-g', frames, '-keyint_min', frames, '-sc_threshold', '0', '-bf', '0'],
     ['-force_key_frames', `expr:eq(mod(n,${frames}),0)`],
+    // Captions in the picture would have to be declared in the multivariant playlist, which nobody can know beforehand.
+    ['-a53cc', '0'],
     ['-threads', String(plan.threadsPerEncoder), '-video_track_timescale', String(video.timescale)],
   ].flat();
 }

@@ -37,7 +37,9 @@ export class OriginUploader {
   readonly #deps: Deps;
   readonly #pool: Pool;
   readonly #queue: UploadQueue;
-  readonly #abort = new AbortController();
+  /** The requests under way. One signal for all of them would gather listeners for the life of the session. */
+  readonly #attempts = new Set<AbortController>();
+  #stopped = false;
   readonly #retries = new Map<string, { attempts: number; timer: Timer | undefined }>();
   /** Refusals of each rendition since something of it was stored. */
   readonly #refusals = new Map<string, number>();
@@ -66,7 +68,7 @@ export class OriginUploader {
 
   /** Puts an item at the end of its rendition's queue. Never waits. */
   push(item: UploadItem): void {
-    if (this.#abort.signal.aborted) return;
+    if (this.#stopped) return;
     this.#queue.push(item, this.#deps.clock.monotonicMs());
     this.#report();
     this.#pump(item.renditionId);
@@ -74,7 +76,7 @@ export class OriginUploader {
 
   /** Resolves when nothing is left to be sent, or after `deadlineMs`. */
   async drain(deadlineMs: number): Promise<void> {
-    if (this.#queue.items === 0 || this.#abort.signal.aborted) return;
+    if (this.#queue.items === 0 || this.#stopped) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#idle.push(resolve);
     const timer = this.#deps.clock.after(deadlineMs, resolve);
@@ -89,7 +91,8 @@ export class OriginUploader {
   }
 
   #stop(): void {
-    this.#abort.abort();
+    this.#stopped = true;
+    for (const attempt of this.#attempts) attempt.abort();
     for (const retry of this.#retries.values()) retry.timer?.cancel();
     this.#retries.clear();
     this.#queue.clear();
@@ -98,7 +101,7 @@ export class OriginUploader {
   }
 
   #pump(renditionId: string): void {
-    if (this.#abort.signal.aborted || this.#retries.get(renditionId)?.timer !== undefined) return;
+    if (this.#stopped || this.#retries.get(renditionId)?.timer !== undefined) return;
     const item = this.#queue.take(renditionId, this.#deps.clock.monotonicMs());
     this.#report();
     if (item === undefined) {
@@ -113,7 +116,7 @@ export class OriginUploader {
 
   #settle(item: UploadItem, outcome: 'stored' | 'refused' | 'retry'): void {
     const { renditionId } = item;
-    if (this.#abort.signal.aborted) return;
+    if (this.#stopped) return;
     if (outcome === 'retry') {
       this.#queue.settle(renditionId, 'keep');
       this.#retryLater(renditionId);
@@ -148,6 +151,7 @@ export class OriginUploader {
   async #put(item: UploadItem): Promise<'stored' | 'refused' | 'retry'> {
     const { clock, logger, metrics } = this.#deps;
     const attempt = new AbortController();
+    this.#attempts.add(attempt);
     const timer = clock.after(this.#options.limits.attemptTimeoutMs, () => attempt.abort());
     const startMs = clock.monotonicMs();
     try {
@@ -156,7 +160,7 @@ export class OriginUploader {
         path: item.path,
         headers: { authorization: `Bearer ${this.#options.ingestToken}`, ...item.headers },
         body: item.body ?? null,
-        signal: AbortSignal.any([attempt.signal, this.#abort.signal]),
+        signal: attempt.signal,
       });
       if (response.statusCode === 200 || response.statusCode === 201) {
         await response.body.dump({ limit: ANSWER_BYTES_MAX });
@@ -172,11 +176,12 @@ export class OriginUploader {
       return verdict;
     } catch (error) {
       if (error instanceof TranscodeError) throw error;
-      if (!this.#abort.signal.aborted)
+      if (!this.#stopped)
         logger.debug({ err: error, path: item.path }, 'an upload failed and will be repeated');
       return 'retry';
     } finally {
       timer.cancel();
+      this.#attempts.delete(attempt);
     }
   }
 
@@ -188,7 +193,7 @@ export class OriginUploader {
   }
 
   #fail(error: TranscodeError): void {
-    if (this.#abort.signal.aborted) return;
+    if (this.#stopped) return;
     this.#stop();
     this.#options.onFatal(error);
   }

@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { LadderSettings } from '#protocol/ingest/publish-session.ts';
+import type { IncomingPublish } from '#transcoder/ingest/incoming-publish.ts';
 import {
   FakePublish,
   liveEncoderArgs,
@@ -167,6 +168,37 @@ describe('a timeline that fails is followed by a new one on the grid', () => {
       path.endsWith('m4s') && forgotten-- > 0 ? { status: 404, code: 'timeline_not_found' } : undefined;
     await partsStored(run.sink, 1);
     expect(await metricValue(run.registry, 'transcoder_failures_total', { code: 'timeline_lost' })).toBe(1);
+  });
+});
+
+describe('a reading of the packets that breaks off', () => {
+  const brokenOff = (after: FlvClip, then: FlvClip | undefined): IncomingPublish => {
+    const whole = new FakePublish(clip, { ladder: LADDER });
+    const readings = [after, then];
+    return {
+      grant: whole.grant,
+      ended: then === undefined ? Promise.resolve('lost') : whole.ended,
+      async *packets(signal) {
+        const reading = readings.shift();
+        if (reading === undefined) return;
+        yield* new FakePublish(reading).packets(signal);
+        if (reading === after) throw new Error('the relay is gone');
+      },
+    };
+  };
+
+  it('is begun again while the broadcaster is there', async () => {
+    harness = await startTranscode(brokenOff(until(2), shiftClip(until(2), 2000)));
+    await within('the end of the session', 15_000, harness.done);
+    expectNewTimeline(harness.sink, 0, 1);
+    expect(await metricValue(harness.registry, 'transcoder_failures_total', { code: 'input_lost' })).toBe(1);
+  });
+
+  it('is the end when the broadcaster has gone', async () => {
+    harness = await startTranscode(brokenOff(until(2), undefined));
+    await within('the end of the session', 15_000, harness.done);
+    expect(harness.sink.timelines.length).toBe(1);
+    expect(harness.sink.partsOf('180p').length).toBe(6);
   });
 });
 

@@ -67,26 +67,42 @@ export class TranscodeSession {
 
   /** Transcodes until the broadcaster has gone, the session is over or {@link TranscodeSession.stop}. Never rejects. */
   async run(): Promise<void> {
-    const { logger } = this.#deps;
-    try {
-      for await (const packet of this.#publish.packets(this.#abort.signal)) {
-        this.#take(packet);
-        if (this.#abort.signal.aborted) break;
-      }
-    } catch (error) {
-      logger.warn({ err: error }, 'the packets of a broadcast broke off');
+    let broadcasterGone = false;
+    void this.#publish.ended.then(() => {
+      broadcasterGone = true;
+    });
+    for (;;) {
+      const error = await this.#read();
+      if (error === undefined || broadcasterGone || this.#abort.signal.aborted) break;
+      // A reading that broke off is begun again with the last key frame that the ingest has.
+      this.#run?.finish();
+      await pauseUnlessAborted(this.#deps.clock, this.#afterFailure(error), this.#abort.signal);
+      if (this.#abort.signal.aborted) break;
     }
     this.#backoff?.cancel();
     this.#run?.finish();
     await this.#run?.ended;
     if (this.#fatal !== undefined) await this.#tellOrigin(this.#fatal);
     await this.#publisher.close();
-    logger.info({ code: this.#fatal?.code }, 'broadcast ended');
+    this.#deps.logger.info({ code: this.#fatal?.code }, 'broadcast ended');
   }
 
   /** Ends the session as if the broadcaster had gone. */
   stop(): void {
     this.#abort.abort();
+  }
+
+  /** Reads packets until there are no more; gives the reason when there should have been. */
+  async #read(): Promise<TranscodeError | undefined> {
+    try {
+      for await (const packet of this.#publish.packets(this.#abort.signal)) {
+        this.#take(packet);
+        if (this.#abort.signal.aborted) break;
+      }
+      return undefined;
+    } catch (error) {
+      return toTranscodeError(error, 'input_lost');
+    }
   }
 
   #take(packet: IngestPacket): void {
@@ -156,16 +172,23 @@ export class TranscodeSession {
     this.#safely(() => this.#tryBegin());
   }
 
-  #afterFailure(error: TranscodeError): void {
+  /** Gives for how many ms nothing new begins. */
+  #afterFailure(error: TranscodeError): number {
     this.#deps.logger.warn({ code: error.code, detail: error.message }, 'a timeline failed');
     const decision = this.#policy.decide(error.code, this.#deps.clock.monotonicMs());
-    if (decision === 'end') return this.#giveUp(error);
+    if (decision === 'end') {
+      this.#giveUp(error);
+      return 0;
+    }
     this.#deps.metrics.failures.inc({ code: error.code });
-    if (decision.pauseMs === 0) return;
+    this.#backoff?.cancel();
+    this.#backoff = undefined;
+    if (decision.pauseMs === 0) return 0;
     this.#backoff = this.#deps.clock.after(decision.pauseMs, () => {
       this.#backoff = undefined;
       this.#safely(() => this.#tryBegin());
     });
+    return decision.pauseMs;
   }
 
   #safely(action: () => void): void {
@@ -192,4 +215,16 @@ export class TranscodeSession {
     await this.#publisher.giveUp(abort.signal);
     timer.cancel();
   }
+}
+
+function pauseUnlessAborted(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  if (delayMs === 0 || signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = clock.after(delayMs, resolve);
+    const abort = (): void => {
+      timer.cancel();
+      resolve();
+    };
+    signal.addEventListener('abort', abort, { once: true });
+  });
 }
