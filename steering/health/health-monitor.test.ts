@@ -125,6 +125,12 @@ describe('HealthMonitor', () => {
     expect(states()).toEqual({ a: 'healthy', b: 'healthy', c: 'healthy' });
   });
 
+  it('says why it knows nothing of a CDN that must not be asked', () => {
+    clock.advance(1_000);
+    monitor.report('a', [{ ...sample('a', 'unjudged'), reasons: ['target_refused'] }]);
+    expect(monitor.get('a')).toMatchObject({ state: 'unknown', factor: 1, reasons: ['target_refused'] });
+  });
+
   it('knows nothing any more after a long silence', () => {
     rounds(3, { a: 'measured' });
     clock.advance(61_000);

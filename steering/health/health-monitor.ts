@@ -145,7 +145,7 @@ export class HealthMonitor implements HealthView, HealthHistory {
     const nowMs = this.#deps.clock.monotonicMs();
     const before = entry.state;
     entry.state = reduceHealth(before, merged, nowMs, entry.cdn.rules);
-    if (merged.judged) entry.merged = merged;
+    if (merged.judged || merged.reasons.length > 0) entry.merged = merged;
     if (before.state !== 'ejected' && entry.state.state === 'ejected') this.#metrics.ejected(cdn);
     let streamsChanged = false;
     // What is wrong with the CDN is not charged to its streams as well: they would come back later than it does.
@@ -248,7 +248,8 @@ function shownState(
 ): { state: CdnState; factor: number; reasons: readonly string[] } {
   const { state, merged } = entry;
   const { name } = entry.cdn;
-  const reasons = state.state === 'healthy' || state.state === 'unknown' ? [] : merged.reasons;
+  const isWell = state.state === 'healthy' || (state.state === 'unknown' && merged.judged);
+  const reasons = isWell ? [] : merged.reasons;
   if (verdict.panic && state.state === 'ejected')
     return { state: 'suspect', factor: 1, reasons: ['all_cdns_failing', ...reasons] };
   if (verdict.spared.has(name))

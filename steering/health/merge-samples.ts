@@ -17,7 +17,7 @@ export const REASONS_MAX = 5;
  */
 export function mergeSamples(samples: readonly ProbeSample[]): MergedSample {
   const judged = samples.filter(({ verdict }) => verdict !== 'unjudged');
-  if (judged.length === 0) return { judged: false, components: {}, reasons: [] };
+  if (judged.length === 0) return { judged: false, components: {}, reasons: frequentReasons(samples) };
   const failed = judged.filter(({ verdict }) => verdict === 'failed').length;
   const names = new Set(judged.flatMap(({ components }) => Object.keys(components)));
   const components = Object.fromEntries(

@@ -98,11 +98,18 @@ export async function probeCdn(
   }
 }
 
-/** @throws {TargetRefusedError} */
+/**
+ * @throws {ProbeUnjudged} when the URL itself is one that we must not ask: that is a matter of settings, and viewers may
+ *   well reach it. A name that leads inside is another thing: whoever resolves it gets nowhere.
+ */
 function masterUrl(target: ProbeTarget, streamId: string, guard: TargetGuard): URL {
   const base = target.baseUrl.endsWith('/') ? target.baseUrl : `${target.baseUrl}/`;
-  const url = guard.checkUrl(base);
-  return new URL(`live/${streamId}/master.m3u8`, url);
+  try {
+    return new URL(`live/${streamId}/master.m3u8`, guard.checkUrl(base));
+  } catch (error) {
+    if (error instanceof TargetRefusedError) throw new ProbeUnjudged('target_refused');
+    throw error;
+  }
 }
 
 /** One probe under way. */

@@ -73,7 +73,9 @@ export class ProbeRecord {
   }
 
   unjudged(because: UnjudgedReason): ProbeSample {
-    return { ...this.#sample('unjudged'), components: {}, reasons: [], unjudgedBecause: because };
+    // Of all reasons this one is for the operator: nothing will change until the settings do.
+    const reasons: ProbeReason[] = because === 'target_refused' ? ['target_refused'] : [];
+    return { ...this.#sample('unjudged'), components: {}, reasons, unjudgedBecause: because };
   }
 
   #sample(verdict: ProbeSample['verdict']): ProbeSample {

@@ -63,7 +63,8 @@ export type ProbeStage = (typeof PROBE_STAGES)[number];
  *
  * - `measured`: a player could have played; the components say how well.
  * - `failed`: a player could not have played.
- * - `unjudged`: nothing can be said of the CDN: the origin was stale or gone, the stream ended, or we ourselves stalled.
+ * - `unjudged`: nothing can be said of the CDN: the origin was stale or gone, the stream ended, we ourselves stalled, or its
+ *   URL is one that we must not ask.
  */
 export type ProbeSample = {
   readonly cdn: string;
@@ -86,6 +87,7 @@ export const UNJUDGED_REASONS = [
   'reference_stale',
   'stream_ended',
   'prober_stalled',
+  'target_refused',
   'aborted',
 ] as const;
 export type UnjudgedReason = (typeof UNJUDGED_REASONS)[number];
