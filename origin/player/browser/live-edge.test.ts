@@ -9,7 +9,7 @@ const PART_S = 0.5;
  * `g` a gap.
  */
 function playlist(parts: string, live = true): LevelDetails {
-  const partList = [...parts].map((kind, index) => ({
+  const partList = parts.split('').map((kind, index) => ({
     start: 100 + index * PART_S,
     end: 100 + (index + 1) * PART_S,
     gap: kind === 'g',
