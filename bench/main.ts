@@ -9,6 +9,10 @@ const benches: Readonly<Record<string, Bench>> = {
     summary: 'glass to screen, ingest to origin, start-up, stalls and CPU per stage',
     load: () => import('#bench/latency/latency.ts'),
   },
+  steering: {
+    summary: 'answers per second of one core, latency at half of that, decision cost, memory, crowds',
+    load: () => import('#bench/steering/steering.ts'),
+  },
 };
 
 const [name = '', ...args] = process.argv.slice(2);
