@@ -44,6 +44,15 @@ describe('readAllInOneSettings', () => {
     expect(problemsOf({ TRANSCODER_PROT: '0' })).toEqual(['TRANSCODER_PROT']);
   });
 
+  it('takes the ports of a whole installation, the edge worker’s too', () => {
+    const ports = ['RTMP_PORT', 'ORIGIN_PORT', 'STEERING_PORT', 'EDGE_PORT'];
+    expect(problemsOf(Object.fromEntries(ports.map((name) => [name, '0'])))).toEqual([]);
+    expect(problemsOf(Object.fromEntries(ports.map((name) => [name, '28787'])))).toEqual([]);
+    expect(problemsOf(Object.fromEntries(ports.map((name) => [name, '65536'])))).toEqual(
+      expect.arrayContaining(ports),
+    );
+  });
+
   it('lists the problems of all services together, one shared by several once', () => {
     const env = { LIVE_WINDOW_S: 'x', TRANSCODER_PRESET: 'x', LOG_LEVEL: 'x', RTMP_PORT: 'x', EDGE_X: '1' };
     expect(problemsOf(env).toSorted()).toEqual(Object.keys(env).toSorted());

@@ -1,7 +1,13 @@
 import { resolve } from 'node:path';
 import type { SettingsGroup } from '#all-in-one/settings-table.ts';
 import { ORIGIN_SETTINGS, readOriginSettings, type OriginSettings } from '#origin/settings.ts';
-import { SettingsError, type SettingsProblem } from '#runtime/config/settings.ts';
+import {
+  port,
+  readSettings,
+  SettingsError,
+  type SettingsProblem,
+  type SettingsSchema,
+} from '#runtime/config/settings.ts';
 import { readSteeringSettings, STEERING_SETTINGS, type SteeringSettings } from '#steering/settings.ts';
 import {
   readTranscoderSettings,
@@ -29,11 +35,21 @@ export type MadeUpSecrets = { readonly adminToken: string; readonly ingestToken:
 /** Less than the services' own default: what `npm start` prints for a person shall not drown in it. */
 const DEFAULT_LOG_LEVEL = 'warn';
 
+/** One environment describes a whole installation, so the edge worker's port is no mistake where none is started. */
+const EDGE_SETTINGS = {
+  EDGE_PORT: {
+    parse: port,
+    default: 8787,
+    description: 'Port kept for the edge worker, which is not started by `npm start` yet.',
+  },
+} satisfies SettingsSchema;
+
 /** The settings of every service, in the order of the README. */
 export const SETTINGS_GROUPS: readonly SettingsGroup[] = [
   { title: 'Origin', schema: ORIGIN_SETTINGS },
   { title: 'Ingest and transcoder', schema: TRANSCODER_SETTINGS_SCHEMA },
   { title: 'Steering', schema: STEERING_SETTINGS },
+  { title: 'Edge worker', schema: EDGE_SETTINGS },
 ];
 const KNOWN_NAMES = SETTINGS_GROUPS.flatMap(({ schema }) => Object.keys(schema));
 
@@ -62,6 +78,7 @@ export function readAllInOneSettings(env: Environment, secrets: MadeUpSecrets): 
   const origin = attempt(() => readOriginSettings(full, KNOWN_NAMES));
   const transcoder = attempt(() => readTranscoderSettings(full, KNOWN_NAMES));
   const steering = attempt(() => readSteeringSettings(full, KNOWN_NAMES));
+  attempt(() => readSettings(EDGE_SETTINGS, full, KNOWN_NAMES));
   for (const problem of contradictions(full)) problems.set(problem.name, problem);
   if (origin === undefined || transcoder === undefined || steering === undefined || problems.size > 0)
     throw new SettingsError([...problems.values()]);
