@@ -81,7 +81,7 @@ async function start(
   const origin = await createOrigin(settings.origin, {
     ...deps.origin,
     ...(database === undefined ? {} : { database: database.origin }),
-    ingestUrls: () => (RTMP_PUBLIC_URL.length > 0 ? RTMP_PUBLIC_URL : [rtmpUrl('localhost', rtmpPort)]),
+    ingestUrls: (host) => (RTMP_PUBLIC_URL.length > 0 ? RTMP_PUBLIC_URL : [rtmpUrl(host, rtmpPort)]),
   });
   started.add('origin', origin, () => origin.close());
 

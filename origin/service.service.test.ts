@@ -232,6 +232,7 @@ describe.skipIf(hasNoPostgres)('an origin with an embedded PostgreSQL', () => {
     expect(headers).toMatchObject({ ':status': 200, 'strict-transport-security': 'max-age=31536000' });
     const stream = JSON.parse(text) as ApiStream;
     expect(stream.playback.hls).toBe(`${origin.origin.url}/live/demo/master.m3u8`);
+    expect(stream.ingest).toEqual([`rtmp://${new URL(origin.origin.url).hostname}:1935/app`]);
     const plain = get(`${origin.origin.url}/healthz`, { ca: readFileSync(cert), agent: false });
     const [answer] = (await once(plain, 'response')) as [IncomingMessage];
     expect([answer.httpVersion, answer.statusCode]).toEqual(['1.1', 200]);

@@ -31,10 +31,10 @@ export type OriginDeps = {
   /** A database to use instead of the one in the settings; it stays open when the origin is closed. */
   readonly database?: Database;
   /**
-   * RTMP URLs to show in API answers, without the key; asked for every answer, so that it may tell a port that is known
-   * later. Without it those of the settings.
+   * RTMP URLs to show in API answers, without the key, to a client that reaches this machine by the name `host`; asked
+   * for every answer, so that it may tell a port that is known later. Without it those of the settings.
    */
-  readonly ingestUrls?: () => readonly string[];
+  readonly ingestUrls?: (host: string) => readonly string[];
 };
 
 /** A stream that is to be there from the start. */
@@ -124,7 +124,7 @@ function createApp(
   const { logger, metrics } = deps;
   const { registry, sessions, directory, database } = control;
   const publicUrl = settings.ORIGIN_PUBLIC_URL;
-  const ingestUrls = deps.ingestUrls ?? (() => settingsIngestUrls(settings));
+  const ingestUrls = deps.ingestUrls ?? ((host: string) => settingsIngestUrls(settings, host));
   const app = new Hono();
   app.onError(toProblem(logger));
   app.notFound(notFound);
@@ -199,10 +199,10 @@ async function ensureStream(
   return { id, streamKey };
 }
 
-function settingsIngestUrls(settings: OriginSettings): readonly string[] {
+function settingsIngestUrls(settings: OriginSettings, host: string): readonly string[] {
   return settings.RTMP_PUBLIC_URL.length > 0
     ? settings.RTMP_PUBLIC_URL
-    : [`rtmp://localhost:${settings.RTMP_PORT}/live`];
+    : [`rtmp://${host}:${settings.RTMP_PORT}/app`];
 }
 
 function liveSettings(settings: OriginSettings): LiveSettings {

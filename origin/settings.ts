@@ -76,7 +76,7 @@ export const ORIGIN_SETTINGS = {
     parse: rtmpUrls,
     default: [] as readonly string[],
     description:
-      'RTMP URLs in API answers, primary first, separated by commas; without it rtmp://localhost:{RTMP_PORT}/live.',
+      'RTMP URLs in API answers, primary first, separated by commas; without it rtmp://{host of the request}:{RTMP_PORT}/app.',
   },
   DATA_DIR: {
     parse: text(1, 4096),

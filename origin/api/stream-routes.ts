@@ -32,8 +32,8 @@ export type StreamRoutesDeps = {
   readonly directory: StreamDirectory;
   readonly live: LiveWindow;
   readonly logger: Logger;
-  /** RTMP URLs that a stream key is appended to. */
-  readonly ingestUrls: () => readonly string[];
+  /** RTMP URLs that a stream key is appended to, for a client that reaches this machine by the name `host`. */
+  readonly ingestUrls: (host: string) => readonly string[];
   /** Scheme, host and port of playback URLs; '' takes those of the request. */
   readonly publicUrl: string;
 };
@@ -161,13 +161,19 @@ function shown(context: Context, result: StreamAndKey, deps: StreamRoutesDeps): 
     keys: result.keys.map(toKeyView),
     ...(streamKey === undefined
       ? {}
-      : { streamKey, publishUrls: deps.ingestUrls().map((url) => `${url}/${streamKey}`) }),
+      : {
+          streamKey,
+          publishUrls: addressesOf(context, deps).ingestUrls.map((url) => `${url}/${streamKey}`),
+        }),
   };
 }
 
 function addressesOf(context: Context, deps: StreamRoutesDeps): StreamAddresses {
-  const playbackBase = deps.publicUrl === '' ? new URL(context.req.url).origin : deps.publicUrl;
-  return { ingestUrls: deps.ingestUrls(), playbackBase };
+  const { origin, hostname } = new URL(context.req.url);
+  return {
+    ingestUrls: deps.ingestUrls(hostname),
+    playbackBase: deps.publicUrl === '' ? origin : deps.publicUrl,
+  };
 }
 
 /** The key has changed already; what fails here, the check that always goes on will do within seconds. */
