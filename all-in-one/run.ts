@@ -15,6 +15,8 @@ import { SHUTDOWN_DEADLINE_MS } from '#runtime/lifecycle.ts';
 /** After everything is closed, how long a forgotten timer or socket may keep the process. */
 const LINGER_MS = 500;
 const INTERRUPTED_STATUS = 130;
+/** Signals this soon after the first are the same key press: the terminal signals us, and npm passes its own copy on. */
+const SAME_SIGNAL_MS = 300;
 
 /**
  * The whole of `npm start`: reads arguments and environment, starts everything, prints the summary, and ends it all on
@@ -67,12 +69,17 @@ class Signals {
   readonly first: Promise<void>;
   readonly #onSignal: () => void;
   #deadline: NodeJS.Timeout | undefined;
+  #firstAtMs = 0;
 
   constructor(say: (text: string) => void) {
     let resolveFirst: () => void;
     this.first = new Promise((resolve) => (resolveFirst = resolve));
     this.#onSignal = () => {
-      if (this.#deadline !== undefined) leaveAtOnce(INTERRUPTED_STATUS);
+      if (this.#deadline !== undefined) {
+        if (performance.now() - this.#firstAtMs > SAME_SIGNAL_MS) leaveAtOnce(INTERRUPTED_STATUS);
+        return;
+      }
+      this.#firstAtMs = performance.now();
       say('\nStopping… (Ctrl-C again leaves at once)\n');
       this.#deadline = setTimeout(() => leaveAtOnce(1), SHUTDOWN_DEADLINE_MS);
       resolveFirst();
