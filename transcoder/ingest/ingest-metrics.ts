@@ -47,7 +47,10 @@ export function createIngestMetrics(registry: Metrics) {
     packetsDropped: counter('ingest_packets_dropped_total', 'Media messages not passed on, by reason', [
       'reason',
     ]),
-    timestampsClamped: counter('ingest_timestamps_clamped_total', 'Timestamps that stepped back a little'),
+    timestampsClamped: counter(
+      'ingest_timestamps_clamped_total',
+      'Timestamps that stepped back a little, and tracks moved to the clock of the other',
+    ),
     timelineBreaks: counter('ingest_timeline_breaks_total', 'Timelines that ended, by reason', ['reason']),
     heartbeats: counter('ingest_heartbeats_total', 'Heartbeats to the origin, by result', ['result']),
     endReports: counter('ingest_end_reports_total', 'Ends of publishes told to the origin, by result', [

@@ -134,6 +134,39 @@ describe('the packets of a publisher', () => {
     expect(out.slice(3)).toEqual(['VK0*', 'break:timestamp_jump', 'meta', 'VH0', 'AH0', 'VK0*']);
   });
 
+  it.each([
+    ['ahead', 10_000],
+    ['behind', -10_000],
+  ])('move the sound to the picture when its clock alone jumps %s', (_name, jumpMs) => {
+    begin();
+    video(20_000, KEY);
+    audio(20_010, SOUND);
+    audio(20_030 + jumpMs, SOUND);
+    video(20_033, INTER);
+    video(22_000, KEY);
+    audio(22_005 + jumpMs, SOUND);
+    audio(22_026 + jumpMs, SOUND);
+    video(22_033, INTER);
+    expect(out.slice(-5)).toEqual(['AH0', 'VK0*', 'A0', 'A21', 'V33']);
+    expect(out.filter((line) => line.startsWith('break'))).toHaveLength(1);
+    expect(clamped).toBe(1);
+  });
+
+  it('keep the sound where it was moved to over a break, and forget it once the clocks agree', () => {
+    begin();
+    video(0, KEY);
+    audio(10_000, SOUND);
+    audio(10_021, SOUND);
+    video(33, OTHER_VIDEO_HEADER);
+    video(2_000, KEY);
+    audio(12_005, SOUND);
+    expect(out.slice(-2)).toEqual(['VK0*', 'A5']);
+    video(2_033, VIDEO_HEADER);
+    video(30_000, KEY);
+    audio(30_005, SOUND);
+    expect(out.slice(-2)).toEqual(['VK0*', 'A5']);
+  });
+
   it('go on over the wrap of the timestamps', () => {
     begin();
     video(2 ** 32 - 20, KEY);

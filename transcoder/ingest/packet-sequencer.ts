@@ -9,7 +9,7 @@ import type { IngestPacket } from './incoming-publish.ts';
 import type { IngestLimits } from './ingest-settings.ts';
 import { isSameVideo, readAudioHeader, readVideoHeader, type VideoHeader } from './sequence-headers.ts';
 import { announces, type MetadataValues } from './stream-metadata.ts';
-import { Timeline, TimestampUnwrapper, type Track } from './timeline.ts';
+import { Timeline, TimestampUnwrapper, type Placement, type Track } from './timeline.ts';
 
 /** A publisher whose media cannot be made into timelines. */
 export class SequencerError extends Error {
@@ -70,6 +70,8 @@ export class PacketSequencer {
   readonly #observer: SequencerObserver;
   readonly #unwrapper = new TimestampUnwrapper();
   readonly #breaksMs: number[] = [];
+  /** What is added to a track's timestamps because its clock is not the other track's. */
+  readonly #correctionsMs: Record<Track, number> = { video: 0, audio: 0 };
   #metadata: MetadataValues | undefined;
   #videoHeader: MediaHeader | undefined;
   #audioHeader: MediaHeader | undefined;
@@ -178,7 +180,7 @@ export class PacketSequencer {
       state = this.#break('codec_change');
     }
     if ('timeline' in state) {
-      const placement = state.timeline.place(track, atMs);
+      const placement = this.#place(state.timeline, track, atMs);
       if (placement.kind === 'early') return this.#observer.onDropped('early');
       if (placement.kind === 'placed') {
         if (placement.clamped) this.#observer.onClamped();
@@ -189,6 +191,24 @@ export class PacketSequencer {
     if (track === 'video') state.videoArrived = true;
     if (!this.#mayStart(state, track, canStart)) return this.#observer.onDropped('before_keyframe');
     this.#start(track, atMs, packetAt(0));
+  }
+
+  /**
+   * One track's clock can jump without the other's (a sound card that starts anew), and no timeline would ever fit both:
+   * the track that joins one far away from it is moved to where the other is now.
+   */
+  #place(timeline: Timeline, track: Track, atMs: number): Placement {
+    const known = this.#correctionsMs[track];
+    if (timeline.has(track)) return timeline.place(track, atMs + known);
+    for (const correctionMs of [0, known]) {
+      const placement = timeline.place(track, atMs + correctionMs);
+      if (placement.kind === 'jump') continue;
+      this.#correctionsMs[track] = correctionMs;
+      return placement;
+    }
+    this.#correctionsMs[track] = timeline.newestMs - atMs;
+    this.#observer.onClamped();
+    return timeline.place(track, timeline.newestMs);
   }
 
   #mayStart(waiting: Waiting, track: Track, canStart: boolean): boolean {
@@ -211,6 +231,7 @@ export class PacketSequencer {
       restartMs: -AUDIO_RESTART_INTERVAL_MS,
     };
     this.#state = state;
+    this.#correctionsMs[track] = 0;
     for (const header of this.#prelude(state, first)) this.#observer.onPacket(header, undefined);
     this.#emit(state, track, true, first);
   }

@@ -53,11 +53,20 @@ export class Timeline {
     this.#lastMs[track] = baseMs;
   }
 
+  /** Whether a frame of the track has been placed. */
+  has(track: Track): boolean {
+    return this.#lastMs[track] !== undefined;
+  }
+
+  /** The largest timestamp so far, of whichever track. */
+  get newestMs(): number {
+    return Math.max(this.#lastMs.video ?? -Infinity, this.#lastMs.audio ?? -Infinity);
+  }
+
   /** Where a frame with this unwrapped timestamp goes. A jump changes nothing: ask a new timeline. */
   place(track: Track, timestampMs: number): Placement {
     const lastOfTrackMs = this.#lastMs[track];
-    const newestMs = Math.max(this.#lastMs.video ?? -Infinity, this.#lastMs.audio ?? -Infinity);
-    if (timestampMs - newestMs > this.#limits.timestampJumpMs) return { kind: 'jump' };
+    if (timestampMs - this.newestMs > this.#limits.timestampJumpMs) return { kind: 'jump' };
     if (lastOfTrackMs === undefined) {
       const behindBaseMs = this.#baseMs - timestampMs;
       if (behindBaseMs > this.#limits.timestampJumpMs) return { kind: 'jump' };
