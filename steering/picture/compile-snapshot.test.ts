@@ -13,8 +13,7 @@ function input(cdns: Cdn[], change: Partial<PictureInput> = {}): PictureInput {
   return {
     cdns,
     generation: 5,
-    health: { cdns: new Map(), streams: {}, panic: false },
-    heldHealth: new Map(),
+    health: { cdns: new Map(), streams: {}, panic: false, held: new Map() },
     demand: new Map([['', 10_000]]),
     event: false,
     policy: { cost: 'off', viewerBitrateBps: BITRATE },
@@ -25,12 +24,13 @@ function input(cdns: Cdn[], change: Partial<PictureInput> = {}): PictureInput {
 const capacity = (viewersMax: number | null, gbpsMax: number | null = null) => ({
   capacity: { viewersMax, gbpsMax },
 });
-const healthy = (factors: Record<string, number>, panic = false) => ({
+const healthy = (factors: Record<string, number>, panic = false, held = new Map<string, number>()) => ({
   cdns: new Map(
     Object.entries(factors).map(([name, factor]) => [name, { factor, state: 'healthy' as const }]),
   ),
   streams: {},
   panic,
+  held,
 });
 
 /** Where `count` sessions really go. */
@@ -70,9 +70,7 @@ describe('the snapshot', () => {
       ['a', 0],
       ['b', 0.5],
     ]);
-    const { snapshot } = compileSnapshot(
-      input(cdns, { health: healthy({ a: 0, b: 0, c: 0 }, true), heldHealth: held }),
-    );
+    const { snapshot } = compileSnapshot(input(cdns, { health: healthy({ a: 0, b: 0, c: 0 }, true, held) }));
     expect(snapshot.panic).toBe(true);
     expect(snapshot.cdns.map(({ health }) => health)).toEqual([0, 0.5, 1]);
   });

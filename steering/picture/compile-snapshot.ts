@@ -17,8 +17,6 @@ export type PictureInput = {
   readonly cdns: readonly Cdn[];
   readonly generation: number;
   readonly health: MergedHealth;
-  /** Health factors by CDN from before everything failed. */
-  readonly heldHealth: ReadonlyMap<string, number>;
   /** Viewers by region group. */
   readonly demand: ReadonlyMap<string, number>;
   readonly event: boolean;
@@ -84,8 +82,8 @@ export function compileSnapshot(input: PictureInput): CompiledPicture {
   return { snapshot, loads, excessViewers: Math.round(fitted.excess) };
 }
 
-function healthOf(cdn: Cdn, { health, heldHealth }: PictureInput): number {
-  if (health.panic) return heldHealth.get(cdn.name) ?? 1;
+function healthOf(cdn: Cdn, { health }: PictureInput): number {
+  if (health.panic) return health.held.get(cdn.name) ?? 1;
   return health.cdns.get(cdn.name)?.factor ?? 1;
 }
 

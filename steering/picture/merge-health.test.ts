@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { mergeHealth as merge, type MergedHealth } from '#steering/picture/merge-health.ts';
 import type { HealthVote, NodeReport } from '#steering/picture/node-report.ts';
 
-type Health = Pick<NodeReport, 'health' | 'streams'>;
+type Health = Pick<NodeReport, 'health' | 'streams' | 'held'>;
 
 function vote(factor: number, change: Partial<HealthVote> = {}): HealthVote {
   const state = factor === 0 ? 'ejected' : factor < 1 ? 'ramping' : 'healthy';
@@ -13,8 +13,9 @@ function vote(factor: number, change: Partial<HealthVote> = {}): HealthVote {
 const sees = (health: Record<string, number>, streams: NodeReport['streams'] = {}): Health => ({
   health: Object.fromEntries(Object.entries(health).map(([name, factor]) => [name, vote(factor)])),
   streams,
+  held: {},
 });
-const blind: Health = { health: { a: vote(1, { state: 'unknown' }) }, streams: {} };
+const blind: Health = { health: { a: vote(1, { state: 'unknown' }) }, streams: {}, held: {} };
 
 const mergeHealth = (reports: Health[], enabled = ['a', 'b', 'c']): MergedHealth => merge(reports, enabled);
 const factors = (reports: Health[]): Record<string, number> =>
@@ -23,7 +24,7 @@ const factors = (reports: Health[]): Record<string, number> =>
 describe('what nodes agree on', () => {
   it('is what the one node sees that measures', () => {
     expect(factors([sees({ a: 0.5 }), blind])).toEqual({ a: 0.5 });
-    expect(mergeHealth([blind])).toEqual({ cdns: new Map(), streams: {}, panic: false });
+    expect(mergeHealth([blind])).toMatchObject({ cdns: new Map(), streams: {}, panic: false });
     expect(mergeHealth([]).panic).toBe(false);
   });
 
@@ -40,6 +41,7 @@ describe('what nodes agree on', () => {
         ['a', 'b', 'c'].map((name) => [name, vote(1, { state: 'suspect', allFailing: true })]),
       ),
       streams: {},
+      held: {},
     };
     const sighted = sees({ a: 1, b: 0, c: 1 });
     expect(factors([lost, panicking, sighted])).toEqual({ a: 1, b: 0, c: 1 });
@@ -47,7 +49,7 @@ describe('what nodes agree on', () => {
   });
 
   it('takes what nobody has measured, or nobody may use, for no proof of the end', () => {
-    const half: Health = { health: { a: vote(0), b: vote(1, { state: 'unknown' }) }, streams: {} };
+    const half: Health = { health: { a: vote(0), b: vote(1, { state: 'unknown' }) }, streams: {}, held: {} };
     expect(mergeHealth([half], ['a', 'b']).panic).toBe(false);
     expect(mergeHealth([half], ['a']).panic).toBe(true);
     expect(mergeHealth([sees({ a: 0, off: 1 })], ['a']).panic).toBe(true);
@@ -71,6 +73,17 @@ describe('what nodes agree on', () => {
         expect(factors([...reports, ...reports])).toEqual(factors(reports));
       }),
     );
+  });
+});
+
+describe('what was good before', () => {
+  it('is agreed on by the same rule, whoever has seen it', () => {
+    const held = (values: Record<string, number>): Health => ({
+      ...sees({ a: 0, b: 0, c: 0 }),
+      held: values,
+    });
+    const merged = mergeHealth([held({ a: 1, b: 0.5 }), held({ a: 0 }), held({}), held({ a: 1 })]);
+    expect(Object.fromEntries(merged.held)).toEqual({ a: 1, b: 0.5 });
   });
 });
 

@@ -16,9 +16,11 @@ export type MergedHealth = {
   readonly streams: Readonly<Record<string, Readonly<Record<string, number>>>>;
   /** Every node sees everything failing. */
   readonly panic: boolean;
+  /** Health factors that the nodes last knew to be good, by the same rule. */
+  readonly held: ReadonlyMap<string, number>;
 };
 
-type Health = Pick<NodeReport, 'health' | 'streams'>;
+type Health = Pick<NodeReport, 'health' | 'streams' | 'held'>;
 
 /** Differences smaller than this are none. */
 const FACTOR_STEP = 0.01;
@@ -45,7 +47,17 @@ export function mergeHealth(reports: readonly Health[], enabled: readonly string
     const median = lowerMedian(votes, (vote) => vote.factor);
     if (median !== undefined) cdns.set(name, { factor: rounded(median.factor), state: median.state });
   }
-  return { cdns, streams: mergeStreams(voters, cdns), panic };
+  return { cdns, streams: mergeStreams(voters, cdns), panic, held: mergeHeld(reports) };
+}
+
+function mergeHeld(reports: readonly Health[]): Map<string, number> {
+  const names = new Set(reports.flatMap((report) => Object.keys(report.held)));
+  return new Map(
+    [...names].map((name) => {
+      const votes = reports.flatMap((report) => report.held[name] ?? []);
+      return [name, lowerMedian(votes, (vote) => vote) ?? 1];
+    }),
+  );
 }
 
 function mergeStreams(

@@ -32,6 +32,8 @@ export const NodeReport = z.object({
   /** Generation of the registry that the region groups refer to. */
   generation: z.int().min(0),
   health: z.record(z.string().max(64), HealthVote),
+  /** Health factors that the node last knew to be good; what counts while everything fails. */
+  held: z.record(z.string().max(64), Factor),
   /** Streams that fare differently on a CDN than the CDN as a whole. */
   streams: z.record(z.string().max(64), z.record(z.string().max(64), Factor)),
   demand: z.object({ cdns: Viewers, regionGroups: Viewers }),

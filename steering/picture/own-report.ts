@@ -14,8 +14,9 @@ export function ownReport(from: {
   readonly directory: CdnDirectory;
   readonly health: HealthView;
   readonly demand: DemandMeter;
+  readonly held: ReadonlyMap<string, number>;
 }): NodeReport {
-  const { directory, health, demand, nodeId } = from;
+  const { directory, health, demand, nodeId, held } = from;
   const votes: Record<string, HealthVote> = {};
   for (const { name } of directory.list()) {
     const { factor, state, reasons } = health.get(name);
@@ -26,6 +27,7 @@ export function ownReport(from: {
     leaving: false,
     generation: directory.generation,
     health: votes,
+    held: Object.fromEntries(held),
     streams: deviatingStreams(votes, health, demand),
     demand: demand.read(),
   };

@@ -177,6 +177,7 @@ describe('several nodes', () => {
       leaving: false,
       generation: 1,
       health: {},
+      held: {},
       streams: {},
       demand: { cdns: {}, regionGroups: {} },
     };

@@ -66,7 +66,7 @@ export class PictureKeeper {
   readonly #endings: (() => void)[] = [];
   #subscription: BusSubscription | undefined;
   #held: ReadonlyMap<string, number>;
-  #health: MergedHealth = { cdns: new Map(), streams: {}, panic: false };
+  #health: MergedHealth = { cdns: new Map(), streams: {}, panic: false, held: new Map() };
   #current: CurrentPicture = toCurrent({ snapshot: EMPTY_SNAPSHOT, loads: [], excessViewers: 0 });
   #timer: Timer | undefined;
   #settling: { timer: Timer; report: boolean } | undefined;
@@ -112,7 +112,7 @@ export class PictureKeeper {
     return this.#health;
   }
 
-  /** Last health factors from when not everything failed; worth keeping across a restart. */
+  /** What this node last knew to be good, when not everything failed; worth keeping across a restart. */
   get heldHealth(): ReadonlyMap<string, number> {
     return this.#held;
   }
@@ -132,7 +132,6 @@ export class PictureKeeper {
       cdns,
       generation,
       health: this.#health,
-      heldHealth: this.#held,
       demand: this.#reports.demand(this.#deps.directory.generation),
       event: false,
       policy: this.#settings.weights,
@@ -153,7 +152,7 @@ export class PictureKeeper {
     this.#settling?.timer.cancel();
     for (const end of this.#endings.splice(0)) end();
     await this.#subscription?.close();
-    await this.#send({ ...ownReport(this.#deps), leaving: true });
+    await this.#send({ ...this.#ownReport(), leaving: true });
   }
 
   #tick(): void {
@@ -179,7 +178,7 @@ export class PictureKeeper {
   }
 
   #reportAndCompile(): void {
-    const report = ownReport(this.#deps);
+    const report = this.#ownReport();
     this.#reports.put(report);
     void this.#send(report);
     this.#compile();
@@ -202,7 +201,6 @@ export class PictureKeeper {
       cdns,
       generation: directory.generation,
       health,
-      heldHealth: this.#held,
       demand: this.#reports.demand(directory.generation),
       event,
       policy: this.#settings.weights,
@@ -213,6 +211,10 @@ export class PictureKeeper {
     this.#current = next.etag === before.etag ? { ...before, compiled } : next;
     this.#gauges.show(compiled, this.viewersByCdn());
     if (next.etag !== before.etag) for (const listener of this.#listeners) listener();
+  }
+
+  #ownReport(): NodeReport {
+    return ownReport({ ...this.#deps, held: this.#held });
   }
 
   async #send(report: NodeReport): Promise<void> {

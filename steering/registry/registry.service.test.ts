@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { MemoryBus, MemoryBusHub } from '#runtime/bus/memory-bus.ts';
-import { systemClock } from '#runtime/clock.ts';
+import { systemClock, type Clock } from '#runtime/clock.ts';
 import { createLogger } from '#runtime/log.ts';
 import { createMetrics } from '#runtime/metrics.ts';
 import type { Database } from '#runtime/postgres/database.ts';
@@ -41,7 +41,7 @@ describe.skipIf(hasNoPostgres)('the registry in PostgreSQL', () => {
     for (const thing of open.splice(0).toReversed()) await thing.close();
   });
 
-  async function node(options: { lastKnown?: RegistryState; bus?: MemoryBus } = {}) {
+  async function node(options: { lastKnown?: RegistryState; bus?: MemoryBus; clock?: Clock } = {}) {
     const bus = options.bus ?? new MemoryBus(hub);
     const database = postgres.open({ connectionsMax: 2 });
     open.push(database);
@@ -49,7 +49,7 @@ describe.skipIf(hasNoPostgres)('the registry in PostgreSQL', () => {
     const registry = new Registry(options.lastKnown, {
       database,
       bus,
-      clock: systemClock,
+      clock: options.clock ?? systemClock,
       logger: createLogger('test', 'silent'),
       metrics: createMetrics('test'),
       remember: (state) => remembered.push(state),
@@ -267,6 +267,16 @@ describe.skipIf(hasNoPostgres)('the registry in PostgreSQL', () => {
       expect(entries.map(({ action }) => action)).toEqual(['cdn.created', 'change.scheduled', 'cdn.updated']);
       expect(Date.parse(entries[2]?.at ?? '')).toBeGreaterThanOrEqual(ordered.planned?.dueAtMs ?? Infinity);
       expect(registry.generation).toBe(2);
+    });
+
+    it.each([-3_600_000, 3_600_000])('is made in time by a node whose clock is %d ms off', async (offMs) => {
+      const clock = { ...systemClock, nowMs: () => Date.now() + offMs };
+      const { registry } = await node({ clock });
+      const { value } = await create(registry, 'cdn-a');
+      const startMs = Date.now();
+      await order(registry, value.cdn, { weight: 0 }, { dueAt: new Date(startMs + 1_500) });
+      await waitFor('it to be made', () => registry.get('cdn-a')?.weight === 0, { deadlineMs: 5_000 });
+      expect(Date.now() - startMs).toBeGreaterThanOrEqual(1_500);
     });
 
     it('can be for a time as well', async () => {
