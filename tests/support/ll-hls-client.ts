@@ -95,7 +95,7 @@ class RenditionRecorder implements RecordedRendition {
       if (segment.uri !== undefined && !segment.gap) this.#fetch('segment', segment.uri);
       for (const part of segment.parts) if (!part.gap) this.#fetch('part', part.uri);
     }
-    for (const hint of playlist.preloadHints) this.#fetch('hint', hint.uri);
+    for (const { type, uri } of playlist.preloadHints) this.#fetch(type === 'MAP' ? 'map-hint' : 'hint', uri);
     const now = new Set(mediaUris(playlist));
     for (const uri of this.#previous === undefined ? [] : mediaUris(this.#previous))
       if (!now.has(uri)) this.#fetch('removed', uri);
@@ -110,7 +110,7 @@ class RenditionRecorder implements RecordedRendition {
     const pending = this.#request(kind, url)
       .catch((error: unknown) => {
         // A hint that is still held when the recording stops is given up; every other failure is a finding.
-        if (kind !== 'hint' || !this.#signal.aborted) this.#failure ??= error as Error;
+        if (!isHint(kind) || !this.#signal.aborted) this.#failure ??= error as Error;
       })
       .finally(() => this.#pending.delete(pending));
     this.#pending.add(pending);
@@ -118,7 +118,7 @@ class RenditionRecorder implements RecordedRendition {
 
   async #request(kind: ResourceKind, url: string): Promise<void> {
     const requestedAtMs = epochMs();
-    const response = await fetch(url, kind === 'hint' ? { signal: this.#signal } : {});
+    const response = await fetch(url, isHint(kind) ? { signal: this.#signal } : {});
     const body = await response.bytes();
     this.resources.push({
       url,
@@ -133,6 +133,10 @@ class RenditionRecorder implements RecordedRendition {
       body,
     });
   }
+}
+
+function isHint(kind: ResourceKind): boolean {
+  return kind === 'hint' || kind === 'map-hint';
 }
 
 /** URIs of the media that a playlist lists and that exists. */

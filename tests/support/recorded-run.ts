@@ -5,6 +5,8 @@ import type { PlaylistAnswer } from '#bench/hls/rendition-follower.ts';
 export type ResourceKind =
   /** A PRELOAD-HINT was followed: the request was sent before the part existed. */
   | 'hint'
+  /** The same of TYPE=MAP. */
+  | 'map-hint'
   /** The URI stood in a playlist that had just been answered. */
   | 'part'
   | 'segment'

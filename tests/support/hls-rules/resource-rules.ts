@@ -37,7 +37,7 @@ export function checkResources(rendition: RecordedRendition, found: Violations):
 
 function checkAnswer(resource: RecordedResource, found: Violations): void {
   const { kind, url, status, body } = resource;
-  if (kind === 'hint' && status === 404) return; // judged by checkHintsKept
+  if ((kind === 'hint' || kind === 'map-hint') && status === 404) return; // judged by checkHintsKept
   found.expect(status === 200, `${kind}_available`, url, `answered ${status}`);
   if (status !== 200) return;
   found.expect(
@@ -55,7 +55,8 @@ function checkAnswer(resource: RecordedResource, found: Violations): void {
     `Content-Type ${resource.contentType}`,
   );
   const firstBox = Buffer.from(body.subarray(4, 8)).toString('latin1');
-  const expected = kind === 'init' ? ['ftyp'] : ['styp', 'moof', 'prft', 'emsg', 'sidx'];
+  const expected =
+    kind === 'init' || kind === 'map-hint' ? ['ftyp'] : ['styp', 'moof', 'prft', 'emsg', 'sidx'];
   found.expect(
     expected.includes(firstBox),
     'media_is_cmaf',
@@ -67,11 +68,13 @@ function checkAnswer(resource: RecordedResource, found: Violations): void {
 /** A hint that was abandoned may be answered 404, but then its URI must not appear as media. @spec rfc8216bis §6.2.6 */
 function checkHintsKept(rendition: RecordedRendition, found: Violations): void {
   const abandoned = new Set(
-    rendition.resources.filter(({ kind, status }) => kind === 'hint' && status === 404).map(({ url }) => url),
+    rendition.resources
+      .filter(({ kind, status }) => kind.endsWith('hint') && status === 404)
+      .map(({ url }) => url),
   );
   for (const { url, kind } of rendition.resources)
     found.expect(
-      kind !== 'part' || !abandoned.has(url),
+      (kind !== 'part' && kind !== 'init') || !abandoned.has(url),
       'hint_kept',
       url,
       'hinted, answered 404, and then listed after all',
