@@ -154,6 +154,7 @@ async function start(
     port: settings.STEERING_PORT,
     host: settings.STEERING_HOST,
     connectionsMax: settings.STEERING_CONNECTIONS_MAX,
+    keepAliveTimeoutMs: settings.STEERING_KEEP_ALIVE_S * 1_000,
     ...(tls === undefined ? {} : { tls }),
   });
   ownUrl = server.url;

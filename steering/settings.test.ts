@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { SettingsError } from '#runtime/config/settings.ts';
 import { readSteeringSettings, STEERING_SETTINGS } from '#steering/settings.ts';
@@ -55,6 +56,17 @@ describe('the settings of a steering server', () => {
     ['STEERING_TTLS', { STEERING_TTLS: '1' }],
   ])('refuse a bad %s', (name, env) => {
     expect(problemsOf(env as Record<string, string>)).toEqual([name]);
+  });
+
+  it('are all in the README, with their defaults', () => {
+    const readme = readFileSync(new URL('README.md', import.meta.url), 'utf8');
+    const row = (name: string): string =>
+      readme.split('\n').find((line) => line.startsWith(`| \`${name}\``)) ?? '';
+    for (const [name, { default: fallback }] of Object.entries(STEERING_SETTINGS)) {
+      expect(row(name)).not.toBe('');
+      const isPlain = typeof fallback === 'number' || typeof fallback === 'boolean';
+      expect(row(name)).toContain(isPlain ? `\`${String(fallback)}\`` : name);
+    }
   });
 
   it('never repeat a secret', () => {

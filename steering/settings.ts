@@ -82,6 +82,12 @@ export const STEERING_SETTINGS = {
     default: 19_000,
     description: 'Connections in all; one more is closed at once.',
   },
+  STEERING_KEEP_ALIVE_S: {
+    parse: integer(1, 600),
+    default: 5,
+    description:
+      'How long a connection may stay idle, seconds. Players ask too seldom to use one twice; behind a proxy set more than the proxy keeps its own.',
+  },
   STEERING_TOKEN_KEYS: {
     parse: TokenKeys,
     default: noKeys,

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -16,7 +18,7 @@ import {
   type SteeringNodeOptions,
 } from '#tests/support/steering-node.ts';
 import { hasNoPostgres } from '#tests/support/test-postgres.ts';
-import { waitFor } from '#tests/support/wait-for.ts';
+import { waitFor, within } from '#tests/support/wait-for.ts';
 
 type Ready = { ready: boolean; degraded: boolean; checks: Record<string, { ok: boolean; detail: string }> };
 
@@ -263,6 +265,20 @@ describe.skipIf(hasNoPostgres)('without PostgreSQL', () => {
     expect(manifest['PATHWAY-PRIORITY']).toEqual(['.']);
     await postgres.start();
     await waitFor('the node to be ready', async () => (await readiness(node)).status === 200);
+  });
+});
+
+describe.skipIf(hasNoPostgres)('a connection', () => {
+  it('is not kept for a player that comes back in half a minute: a hundred thousand would not fit', async () => {
+    const postgres = await database();
+    const node = await start({ database: postgres.connect(), env: { STEERING_KEEP_ALIVE_S: '1' } });
+    const socket = connect(node.steering.port, '127.0.0.1');
+    closing.push(() => void socket.destroy());
+    socket.resume();
+    const ended = once(socket, 'end');
+    socket.write('GET /steering/v1/live HTTP/1.1\r\nhost: steer.example\r\n\r\n');
+    await within('the end of the idle connection', 5_000, ended);
+    expect(socket.bytesRead).toBeGreaterThan(300);
   });
 });
 
