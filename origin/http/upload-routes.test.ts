@@ -6,6 +6,7 @@ import { PART_BYTES_MAX, toUploadHeaders, type PartUpload } from '#protocol/inge
 import { onError } from '#runtime/http/problem.ts';
 import { listen, type RunningHttpServer } from '#runtime/http/server.ts';
 import { createUploadRoutes } from '#origin/http/upload-routes.ts';
+import { TAIL_MS } from '#origin/live/live-stream.ts';
 import { makeInit } from '#origin/live/testing/synthetic-media.ts';
 import { TestPublisher, createTestOrigin, type TestOrigin } from '#origin/live/testing/test-publisher.ts';
 
@@ -155,6 +156,7 @@ describe('PUT of a part', () => {
   it('answers 410 once the session has ended', async () => {
     publisher.putSegments(1);
     origin.streams.sessionEnded('show', publisher.sessionId, 'lost');
+    origin.clock.advance(TAIL_MS);
     const response = await put();
     expect([response.status, await codeOf(response)]).toEqual([410, 'session_ended']);
   });

@@ -77,6 +77,11 @@ export class LivePresentation {
     return this.#lead.position.msn + 1 + Math.max(0, Math.ceil(missingMs / this.#grid.segmentMs));
   }
 
+  /** Monotonic time at which the newest part was listed; undefined before the first. */
+  get lastPartAtMs(): number | undefined {
+    return this.#lead?.atMs;
+  }
+
   /** Whether a timeline can go on in the same playlists. */
   canContinue(presentation: Presentation, firstMsn: number): boolean {
     const ids = new Set([...this.#renditions.keys(), ...presentation.renditions.map(({ id }) => id)]);

@@ -38,6 +38,11 @@ export type LiveStreamDeps = {
 
 /** Longest a playlist waits after the broadcaster has said goodbye. */
 export const UNPUBLISHED_WINDOW_MAX_MS = 10_000;
+/**
+ * How long the last parts of a broadcaster who has gone are taken: they are still in the encoder when the ingest reports
+ * the end. The gaps begin after it and make up for the time.
+ */
+export const TAIL_MS = 700;
 /** Fewest complete segments a live playlist keeps. */
 const SEGMENTS_LISTED_MIN = 6;
 /**
@@ -117,14 +122,23 @@ export class LiveStream {
   sessionEnded(sessionId: string, reason: SessionEndReason): void {
     if (!this.#fence.isNewest(sessionId) || this.isEnded) return;
     if (this.#fence.isOver && reason !== 'revoked') return;
-    this.#fence.close();
     const windowMs =
       reason === 'unpublished'
         ? Math.min(this.#reconnectWindowMs, UNPUBLISHED_WINDOW_MAX_MS)
         : this.#reconnectWindowMs;
     this.#deps.logger.info({ streamId: this.id, reason, windowMs }, 'session ended');
     this.#timer?.cancel();
-    if (reason === 'revoked' || windowMs <= 0) return this.end();
+    if (reason === 'revoked') return this.end();
+    const idleMs = this.#deps.clock.monotonicMs() - (this.#presentation?.lastPartAtMs ?? 0);
+    const tailMs = Math.max(0, TAIL_MS - idleMs);
+    if (tailMs === 0) return this.#afterTail(windowMs);
+    this.#fence.closeAfterTail();
+    this.#timer = this.#deps.clock.after(tailMs, () => this.#afterTail(windowMs - tailMs));
+  }
+
+  #afterTail(windowMs: number): void {
+    this.#fence.close();
+    if (windowMs <= 0) return this.end();
     this.#timer = this.#deps.clock.after(windowMs, () => this.end());
     this.#presentation?.startGaps();
   }

@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import { TAIL_MS } from '#origin/live/live-stream.ts';
 import { parseMultivariantStrictly, parseStrictly } from '#origin/live/testing/strict-parser.ts';
 import { audioRendition, makePresentation, videoRendition } from '#origin/live/testing/synthetic-media.ts';
 import {
@@ -214,7 +215,7 @@ describe('§6.2.1 when the broadcaster goes', () => {
     ['unpublished', 60_000, 10_000],
     ['unpublished', 4_000, 4_000],
     ['revoked', 60_000, 0],
-    ['lost', 0, 0],
+    ['lost', 0, TAIL_MS],
   ] as const)('%s, reconnect window %i ms: ends after %i ms', (reason, reconnectWindowMs, endsAfterMs) => {
     const origin = createTestOrigin();
     const publisher = new TestPublisher(origin, { reconnectWindowMs }).begin().putSegments(2);
@@ -224,6 +225,24 @@ describe('§6.2.1 when the broadcaster goes', () => {
     origin.clock.advance(1);
     for (const id of IDS) expect(parseStrictly(publisher.playlist(id)).endlist).toBe(true);
     expect(origin.streams.status('show')?.state).toBe('ended');
+  });
+
+  it('takes the parts that were still in the encoder, and then begins with the gaps', () => {
+    const origin = createTestOrigin();
+    const publisher = new TestPublisher(origin).begin().putSegments(2).putCells(1);
+    const { firstMsn } = publisher.grant;
+    origin.streams.sessionEnded('show', publisher.sessionId, 'unpublished');
+    expect(origin.streams.status('show')?.state).toBe('reconnecting');
+    publisher.putCells(1);
+    origin.clock.advance(TAIL_MS);
+    expect(() => publisher.putCells(1)).toThrow('The session has ended');
+    const { parts } = parseStrictly(publisher.playlist('720p')).segments.at(-1) ?? { parts: [] };
+    expect(parts.slice(0, 3).map(({ uri, gap }) => [uri, gap ?? false])).toEqual([
+      [`${firstMsn + 2}.0.m4s`, false],
+      [`${firstMsn + 2}.1.m4s`, false],
+      [`${firstMsn + 2}.2.m4s`, true],
+    ]);
+    expect(publisher.playlist('720p')).toContain(`URI="${firstMsn + 2}.2.m4s",GAP=YES`);
   });
 
   it('ends at once when the session is revoked while it is waited for', () => {

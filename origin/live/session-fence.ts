@@ -9,11 +9,11 @@ export class SessionFence {
   #sessionId = '';
   #fencingToken = 0;
   #timeline = 0;
-  #isOver = true;
+  #state: 'writing' | 'tail' | 'over' = 'over';
 
-  /** Whether the newest session has ended, or there never was one. */
+  /** Whether the newest session has ended, or there never was one. Its last parts may still be on their way. */
   get isOver(): boolean {
-    return this.#isOver;
+    return this.#state !== 'writing';
   }
 
   /** The newest timeline, 0 before the first. */
@@ -33,19 +33,24 @@ export class SessionFence {
   admitSession({ sessionId, fencingToken }: Pick<Writer, 'sessionId' | 'fencingToken'>): void {
     const isNewer = fencingToken > this.#fencingToken;
     if (!isNewer && (fencingToken < this.#fencingToken || sessionId !== this.#sessionId)) throw staleToken();
-    if (!isNewer && this.#isOver) throw sessionOver();
+    if (!isNewer && this.isOver) throw sessionOver();
     this.#sessionId = sessionId;
     this.#fencingToken = fencingToken;
-    this.#isOver = false;
+    this.#state = 'writing';
   }
 
   beginTimeline(timeline: number): void {
     this.#timeline = timeline;
   }
 
-  /** The session has ended; nothing of it is taken any more. */
+  /** The session has ended; what it had sent before is still taken. */
+  closeAfterTail(): void {
+    this.#state = 'tail';
+  }
+
+  /** Nothing of the session is taken any more. */
   close(): void {
-    this.#isOver = true;
+    this.#state = 'over';
   }
 
   /** @throws {ProblemError} 404, 409 `fencing_token_stale`, `timeline_stale`, 410 `session_ended` */
@@ -53,7 +58,7 @@ export class SessionFence {
     if (writer.fencingToken < this.#fencingToken) throw staleToken();
     if (writer.fencingToken > this.#fencingToken || !this.isNewest(writer.sessionId))
       throw new ProblemError(404, 'session_not_found', 'This session has no timeline here.');
-    if (this.#isOver) throw sessionOver();
+    if (this.#state === 'over') throw sessionOver();
     if (writer.timeline < this.#timeline)
       throw new ProblemError(409, 'timeline_stale', `Timeline ${this.#timeline} has begun since.`);
     if (writer.timeline > this.#timeline)
