@@ -39,7 +39,7 @@ export type PublishEnd = 'unpublished' | 'lost' | 'revoked' | 'error';
 export type IncomingPublish = {
   readonly grant: PublishGrant;
   /**
-   * The packets, once, from the first key frame the ingest has kept. Ends when the broadcaster has gone or `signal`
+   * The packets from the newest key frame that the ingest has kept; a worker that lost its reading may ask again. Ends when the broadcaster has gone or `signal`
    * aborts. Bounded: a reader that falls behind by more than the ingest's backlog limit gets an error.
    */
   packets(signal: AbortSignal): AsyncIterable<IngestPacket>;
