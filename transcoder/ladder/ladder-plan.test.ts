@@ -58,6 +58,27 @@ describe('planLadder', () => {
     expect(summary({ video: video(width, height) })).toEqual(expected);
   });
 
+  it.each([
+    [320, 180, 480, 270, ['180p 320x180']],
+    [320, 180, 640, 360, ['360p 640x360', '180p 320x180']],
+    [1280, 720, 640, 360, ['720p 640x360', '480p 640x360', '360p 640x360']],
+    [1280, 720, 320, 180, ['720p 320x180', '480p 320x180', '360p 320x180']],
+    [640, 360, 1280, 720, ['720p 1280x720', '480p 854x480', '360p 640x360']],
+    [640, 360, 360, 640, ['360p 360x640']],
+  ])('keeps the rungs of viewers when %d × %d becomes %d × %d', (width, height, wider, higher, expected) => {
+    const { rungs } = plan({ video: video(width, height) }, {}, { economy: 8 });
+    expect(summary({ video: video(wider, higher) }, {}, { keep: rungs })).toEqual(expected);
+  });
+
+  it('keeps the rungs while the picture is away, and adds none beside a copy that was wanted alone', () => {
+    const { rungs } = plan({ video: video(1280, 720), audio: stereo });
+    expect(plan({ audio: stereo }, {}, { keep: rungs }).rungs).toEqual(rungs);
+    const copied = plan({ video: video(320, 180) }, { rungs: [], copy: true });
+    expect(summary({ video: video(480, 270) }, { rungs: [], copy: true }, { keep: copied.rungs })).toEqual([
+      'source 480x270',
+    ]);
+  });
+
   it('never upscales, keeps even sizes and unique ids that a path may hold', () => {
     fc.assert(
       fc.property(

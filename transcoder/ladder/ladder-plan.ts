@@ -49,11 +49,22 @@ export type PlannedAudio = {
 };
 export type PlannedRendition = PlannedVideo | PlannedAudio;
 
+/** A rung as a plan has named it. */
+export type NamedRung = {
+  readonly id: string;
+  /** Of the shorter side. */
+  readonly height: number;
+  readonly bitrateBps: number;
+  readonly isDefault: boolean;
+};
+
 /** Everything about a timeline that is decided before its encoder starts. */
 export type LadderPlan = {
   readonly grid: PartGrid;
   /** Highest video first, audio last. */
   readonly renditions: readonly PlannedRendition[];
+  /** The rungs behind it, those saved by economy too: what a later timeline of the same broadcast has to keep. */
+  readonly rungs: readonly NamedRung[];
   readonly preset: X264Preset;
   /** Threads of each x264; 0 lets x264 choose. */
   readonly threadsPerEncoder: number;
@@ -74,6 +85,11 @@ export type LadderRequest = {
   readonly economy: number;
   /** False when the broadcaster's key frames turned out not to fit: `source` is then encoded. */
   readonly copyAllowed: boolean;
+  /**
+   * Rungs of the timeline before. Its viewers read the multivariant playlist once and know no others, so they stay when
+   * the source changes its size, those larger than the source at its own size.
+   */
+  readonly keep?: readonly NamedRung[];
 };
 
 /** Audio is always encoded at this rate: its frames then lie the same way in every stream's grid. */
@@ -95,7 +111,8 @@ const HIGH_RATE_FPS = 31;
  */
 export function planLadder(request: LadderRequest): LadderPlan {
   const { source, ladder, defaults, economy } = request;
-  const video = source.video === undefined ? [] : planVideo(source.video, request);
+  const rungs = source.video === undefined ? (request.keep ?? []) : planRungs(source.video, request);
+  const video = source.video === undefined ? [] : planVideo(source.video, rungs, request);
   const audio = source.audio === undefined ? [] : [planAudio(source.audio, ladder, defaults)];
   const encoded = video.filter((rendition) => rendition.mode === 'encode');
   const pixelRate = encoded.reduce((sum, one) => sum + one.width * one.height * fpsOf(one.frameRate), 0);
@@ -104,6 +121,7 @@ export function planLadder(request: LadderRequest): LadderPlan {
   return {
     grid: gridFor(request, video[0]?.frameRate),
     renditions: [...video, ...audio],
+    rungs,
     preset: economy >= 1 ? 'ultrafast' : own,
     threadsPerEncoder: largest >= THREADED_PIXELS ? 0 : 1,
   };
@@ -125,13 +143,13 @@ function gridFor(request: LadderRequest, frameRate: FrameRate | undefined): Part
   }
 }
 
-function planVideo(source: SourceVideo, request: LadderRequest): PlannedVideo[] {
+function planVideo(source: SourceVideo, rungs: readonly NamedRung[], request: LadderRequest): PlannedVideo[] {
   const { ladder, economy } = request;
   // A copy keeps the broadcaster's frames, so nothing beside it can be at half the rate.
   const copies = ladder.copy === true && request.copyAllowed;
   const frameRate = economy >= 2 && !copies ? halved(source.frameRate) : source.frameRate;
   const timing = { frameRate, ...videoTimescale(frameRate) };
-  const rungs = planRungs(source, request);
+  const shorter = Math.min(source.width, source.height);
   const faster = fpsOf(frameRate) > HIGH_RATE_FPS ? HIGH_RATE_BITRATE_FACTOR : 1;
   const encoded = rungs
     .slice(Math.min(Math.max(0, economy - 2), Math.max(0, rungs.length - 1)))
@@ -139,7 +157,7 @@ function planVideo(source: SourceVideo, request: LadderRequest): PlannedVideo[] 
       kind: 'video',
       id: rung.id,
       mode: 'encode',
-      ...rung.size,
+      ...scaledSize(source, Math.min(rung.height, shorter)),
       bitrateBps: Math.round(rung.bitrateBps * (rung.isDefault ? faster : 1)),
       ...timing,
     }));
@@ -155,37 +173,47 @@ function planVideo(source: SourceVideo, request: LadderRequest): PlannedVideo[] 
   return [own, ...encoded];
 }
 
-type SizedRung = {
-  readonly id: string;
-  readonly size: { width: number; height: number };
-  readonly bitrateBps: number;
-  readonly isDefault: boolean;
-};
+/** The rungs to keep and those not larger than the source, highest first; never none unless the stream wants none. */
+function planRungs(source: SourceVideo, request: LadderRequest): NamedRung[] {
+  const { keep = [] } = request;
+  const kept = new Set(keep.map(({ id }) => id));
+  const fitting = fittingRungs(source, request).filter(({ id }) => !kept.has(id));
+  const added = keep.length === 0 && fitting.length === 0 ? ownSizeRung(source, request) : fitting;
+  return [...keep, ...added].sort((a, b) => b.height - a.height || b.bitrateBps - a.bitrateBps);
+}
 
-/** The rungs not larger than the source, highest first; the source's own size when all of them are larger. */
-function planRungs(source: SourceVideo, { ladder, defaults }: LadderRequest): SizedRung[] {
-  const wanted = ladder.rungs === undefined || (ladder.rungs.length === 0 && ladder.copy !== true);
-  const rungs = wanted ? defaults.rungs : (ladder.rungs ?? []);
-  const isDefault = ladder.rungs === undefined;
-  const shorter = Math.min(source.width, source.height);
-  const sorted = [...rungs].sort((a, b) => b.height - a.height || b.bitrateBps - a.bitrateBps);
-  const fitting = sorted.filter((rung) => rung.height <= shorter * RUNG_TOLERANCE);
-  if (fitting.length === 0 && sorted.length > 0) {
-    const smallest = sorted.at(-1) as LadderRung;
-    const size = evenSize(source.width, source.height);
-    const share = (size.width * size.height) / smallest.height ** 2 / (16 / 9);
-    const bitrateBps = Math.max(100_000, Math.round(smallest.bitrateBps * Math.min(1, share)));
-    return [{ id: `${Math.min(size.width, size.height)}p`, size, bitrateBps, isDefault }];
-  }
-  return fitting.map((rung, index) => {
-    const twins = fitting.slice(0, index).filter((other) => other.height === rung.height).length;
-    return {
-      id: twins === 0 ? `${rung.height}p` : `${rung.height}p-${twins + 1}`,
-      size: scaledSize(source, Math.min(rung.height, shorter)),
-      bitrateBps: rung.bitrateBps,
-      isDefault,
-    };
+function wantedRungs({ ladder, defaults }: LadderRequest): LadderRung[] {
+  const isLeftOpen = ladder.rungs === undefined || (ladder.rungs.length === 0 && ladder.copy !== true);
+  const rungs = isLeftOpen ? defaults.rungs : (ladder.rungs ?? []);
+  return [...rungs].sort((a, b) => b.height - a.height || b.bitrateBps - a.bitrateBps);
+}
+
+function fittingRungs(source: SourceVideo, request: LadderRequest): NamedRung[] {
+  const isDefault = request.ladder.rungs === undefined;
+  const heightMax = Math.min(source.width, source.height) * RUNG_TOLERANCE;
+  const fitting = wantedRungs(request).filter(({ height }) => height <= heightMax);
+  return fitting.map(({ height, bitrateBps }, index) => {
+    const twins = fitting.slice(0, index).filter((other) => other.height === height).length;
+    return { id: twins === 0 ? `${height}p` : `${height}p-${twins + 1}`, height, bitrateBps, isDefault };
   });
+}
+
+/** For a source that is smaller than every rung: its own size. */
+function ownSizeRung(source: SourceVideo, request: LadderRequest): NamedRung[] {
+  const smallest = wantedRungs(request).at(-1);
+  if (smallest === undefined) return [];
+  const size = evenSize(source.width, source.height);
+  const share = (size.width * size.height) / smallest.height ** 2 / (16 / 9);
+  const bitrateBps = Math.max(100_000, Math.round(smallest.bitrateBps * Math.min(1, share)));
+  const isDefault = request.ladder.rungs === undefined;
+  return [
+    {
+      id: `${Math.min(size.width, size.height)}p`,
+      height: Math.min(source.width, source.height),
+      bitrateBps,
+      isDefault,
+    },
+  ];
 }
 
 /** The source's shape with `shorter` as its shorter side, both sides even. */

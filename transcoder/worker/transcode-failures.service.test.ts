@@ -170,6 +170,17 @@ describe('a timeline that fails is followed by a new one on the grid', () => {
     ]);
   });
 
+  it('when the picture changes its size, with the renditions that viewers know', async () => {
+    const larger = await makeFlvClip(liveEncoderArgs({ size: '480x270', seconds: 3 }));
+    const run = await start([...until(2), { kind: 'break', reason: 'codec_change' }, ...larger]);
+    await run.done;
+    const ids = run.sink.timelines.map(({ presentation }) => presentation.renditions.map(({ id }) => id));
+    expect(ids).toEqual([
+      ['180p', 'audio'],
+      ['180p', 'audio'],
+    ]);
+  });
+
   it('when sound goes away and when it comes back', async () => {
     const silent = clip.filter(
       (packet) =>

@@ -3,7 +3,7 @@ import type { Logger } from '#runtime/log.ts';
 import type { IncomingPublish, IngestPacket } from '#transcoder/ingest/incoming-publish.ts';
 import { toTranscodeError, type TranscodeError } from '#transcoder/transcode-error.ts';
 import type { TranscodeMetrics } from '#transcoder/transcode-metrics.ts';
-import { planLadder, type LadderDefaults } from '#transcoder/ladder/ladder-plan.ts';
+import { planLadder, type LadderDefaults, type NamedRung } from '#transcoder/ladder/ladder-plan.ts';
 import { SourceProber } from '#transcoder/ladder/source-profile.ts';
 import { PartPublisher, type PublisherSettings } from '#transcoder/publisher/part-publisher.ts';
 import { PendingPackets } from '#transcoder/worker/pending-packets.ts';
@@ -40,6 +40,8 @@ export class TranscodeSession {
   readonly #pending: PendingPackets;
   readonly #policy: RestartPolicy;
   #run: TimelineRun | undefined;
+  /** Of all timelines so far. */
+  #rungs: readonly NamedRung[] = [];
   #backoff: Timer | undefined;
   #fatal: TranscodeError | undefined;
   /** Packets that come now are for a timeline that has not begun. */
@@ -146,7 +148,9 @@ export class TranscodeSession {
       defaults: this.#settings.ladder,
       economy: this.#policy.economy,
       copyAllowed: this.#policy.copyAllowed,
+      keep: this.#rungs,
     });
+    this.#rungs = plan.rungs;
     const run = new TimelineRun(
       {
         plan,
