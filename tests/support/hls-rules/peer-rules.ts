@@ -33,11 +33,16 @@ function checkPair(first: RecordedRendition, other: RecordedRendition, found: Vi
   same('PART-TARGET', a.partTargetS, b.partTargetS);
   same('SERVER-CONTROL', [...a.serverControl].join(' '), [...b.serverControl].join(' '));
   same('VERSION', a.version, b.version);
+  const numbers = [discontinuityNumbers(first), discontinuityNumbers(other)] as const;
   const peers = new Map(segmentsOf(other).map((segment) => [segment.msn, segment]));
   for (const segment of segmentsOf(first)) {
     const peer = peers.get(segment.msn);
     if (peer === undefined) continue;
-    same(`DISCONTINUITY before segment ${segment.msn}`, segment.discontinuity, peer.discontinuity);
+    same(
+      `discontinuity sequence number of segment ${segment.msn}`,
+      numbers[0].get(segment.msn),
+      numbers[1].get(segment.msn),
+    );
     same(`GAP of segment ${segment.msn}`, segment.gap, peer.gap);
     if (segment.parts.length > 0 && peer.parts.length > 0)
       same(`number of parts of segment ${segment.msn}`, segment.parts.length, peer.parts.length);
@@ -117,6 +122,19 @@ function checkReport(
       where,
       `${label} although only ${high.msn}.${high.part} came next`,
     );
+}
+
+/** Discontinuity sequence numbers by MSN; that they never change is judged elsewhere. @spec rfc8216bis §6.2.1 */
+function discontinuityNumbers(rendition: RecordedRendition): Map<number, number> {
+  const numbers = new Map<number, number>();
+  for (const { playlist } of rendition.answers) {
+    let number = playlist?.discontinuitySequence ?? 0;
+    for (const segment of playlist?.segments ?? []) {
+      if (segment.discontinuity) number += 1;
+      numbers.set(segment.msn, number);
+    }
+  }
+  return numbers;
 }
 
 function lastPlaylist(rendition: RecordedRendition): MediaPlaylist | undefined {
