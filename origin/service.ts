@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Hono } from 'hono';
 import type { Clock } from '#runtime/clock.ts';
 import { notFound, onError, ProblemError, problemResponse } from '#runtime/http/problem.ts';
 import { listen } from '#runtime/http/server.ts';
-import { DisposableStack, type Disposable } from '#runtime/lifecycle.ts';
+import { readTlsFiles } from '#runtime/http/tls-files.ts';
+import { startWhole, type Disposable, type DisposableStack } from '#runtime/lifecycle.ts';
 import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
@@ -56,12 +56,6 @@ export type Origin = Disposable & {
   ensureStream(stream: ReadyMadeStream): Promise<{ readonly id: string; readonly streamKey: string }>;
 };
 
-/** The certificate or its key cannot be read. */
-export class TlsFileError extends Error {
-  readonly code = 'tls_file_unreadable';
-  override readonly name = 'TlsFileError';
-}
-
 const MIB = 1024 * 1024;
 const RETRY_AFTER_S = 2;
 /** Longest time that answers under way get when the origin stops. */
@@ -73,19 +67,16 @@ const CLOSE_GRACE_MS = 2_000;
  *
  * @throws errors with a `code` for everything that a person can mend: settings, ports, certificates, the database
  */
-export async function createOrigin(settings: OriginSettings, deps: OriginDeps): Promise<Origin> {
-  const started = new DisposableStack();
-  try {
-    return await start(settings, deps, started);
-  } catch (error) {
-    await started.close(deps.logger);
-    throw error;
-  }
+export function createOrigin(settings: OriginSettings, deps: OriginDeps): Promise<Origin> {
+  return startWhole(deps.logger, (started) => start(settings, deps, started));
 }
 
 async function start(settings: OriginSettings, deps: OriginDeps, started: DisposableStack): Promise<Origin> {
   const { logger } = deps;
-  const tls = await readTls(settings);
+  const tls = await readTlsFiles(
+    { name: 'ORIGIN_TLS_CERT_FILE', path: settings.ORIGIN_TLS_CERT_FILE },
+    { name: 'ORIGIN_TLS_KEY_FILE', path: settings.ORIGIN_TLS_KEY_FILE },
+  );
   const live = new LiveStreams(liveSettings(settings), deps);
   const control = await openControlPlane(settings, { ...deps, live }, started);
   let serving = true;
@@ -215,18 +206,5 @@ function liveSettings(settings: OriginSettings): LiveSettings {
     totalBytesMax,
     streamsMax: settings.LIVE_STREAMS_MAX,
     endedRetentionMs: settings.LIVE_ENDED_RETENTION_S * 1_000,
-  };
-}
-
-async function readTls(settings: OriginSettings): Promise<{ key: string; cert: string } | undefined> {
-  const { ORIGIN_TLS_CERT_FILE: certFile, ORIGIN_TLS_KEY_FILE: keyFile } = settings;
-  if (certFile === '') return undefined;
-  const read = (name: string, path: string): Promise<string> =>
-    readFile(path, 'utf8').catch((error: Error) => {
-      throw new TlsFileError(`${name}: ${error.message}`, { cause: error });
-    });
-  return {
-    cert: await read('ORIGIN_TLS_CERT_FILE', certFile),
-    key: await read('ORIGIN_TLS_KEY_FILE', keyFile),
   };
 }

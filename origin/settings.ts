@@ -6,7 +6,6 @@ import {
   integer,
   port,
   readSettings,
-  SettingsError,
   text,
   type SettingsOf,
   type SettingsProblem,
@@ -170,15 +169,7 @@ export function readOriginSettings(
   env: Readonly<Record<string, string | undefined>>,
   known: readonly string[] = [],
 ): OriginSettings {
-  const contradictions = findContradictions(env);
-  try {
-    const settings = readSettings(ORIGIN_SETTINGS, env, known);
-    if (contradictions.length === 0) return settings;
-  } catch (error) {
-    if (!(error instanceof SettingsError)) throw error;
-    throw new SettingsError([...error.problems, ...contradictions]);
-  }
-  throw new SettingsError(contradictions);
+  return readSettings(ORIGIN_SETTINGS, env, known, findContradictions);
 }
 
 function findContradictions(env: Readonly<Record<string, string | undefined>>): SettingsProblem[] {

@@ -31,6 +31,25 @@ export class DisposableStack {
   }
 }
 
+/**
+ * Starts something made of several parts as a whole: when one of them fails to start, those that did are closed again.
+ *
+ * @param start adds everything it starts to the stack
+ * @throws whatever `start` throws, after the closing
+ */
+export async function startWhole<Service>(
+  logger: Logger,
+  start: (started: DisposableStack) => Promise<Service>,
+): Promise<Service> {
+  const started = new DisposableStack();
+  try {
+    return await start(started);
+  } catch (error) {
+    await started.close(logger);
+    throw error;
+  }
+}
+
 /** Longest a shutdown may take before the process is ended the hard way. */
 export const SHUTDOWN_DEADLINE_MS = 9_000;
 

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { Hono } from 'hono';
 import type { TokenMac } from '#protocol/steering/session-token.ts';
@@ -7,7 +6,8 @@ import type { Bus } from '#runtime/bus/bus.ts';
 import type { Clock, Timer } from '#runtime/clock.ts';
 import { notFound, onError, ProblemError, problemResponse } from '#runtime/http/problem.ts';
 import { listen } from '#runtime/http/server.ts';
-import { DisposableStack, type Disposable } from '#runtime/lifecycle.ts';
+import { readTlsFiles } from '#runtime/http/tls-files.ts';
+import { startWhole, type Disposable, type DisposableStack } from '#runtime/lifecycle.ts';
 import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
@@ -54,12 +54,6 @@ export type Steering = Disposable & {
   readonly port: number;
 };
 
-/** The certificate or its key cannot be read. */
-export class TlsFileError extends Error {
-  readonly code = 'tls_file_unreadable';
-  override readonly name = 'TlsFileError';
-}
-
 /** Longest a node waits at its start to hear what the others see. */
 const HEAR_OTHERS_MS = 300;
 /** A TTL given out now may last so long; changes that are due sooner open the event ahead. */
@@ -74,14 +68,8 @@ const CLOSE_GRACE_MS = 2_000;
  *
  * @throws errors with a `code` for everything that a person can mend: settings, ports, certificates
  */
-export async function createSteering(settings: SteeringSettings, deps: SteeringDeps): Promise<Steering> {
-  const started = new DisposableStack();
-  try {
-    return await start(settings, deps, started);
-  } catch (error) {
-    await started.close(deps.logger);
-    throw error;
-  }
+export function createSteering(settings: SteeringSettings, deps: SteeringDeps): Promise<Steering> {
+  return startWhole(deps.logger, (started) => start(settings, deps, started));
 }
 
 async function start(
@@ -90,7 +78,10 @@ async function start(
   started: DisposableStack,
 ): Promise<Steering> {
   const { clock, logger, metrics } = deps;
-  const tls = await readTls(settings);
+  const tls = await readTlsFiles(
+    { name: 'STEERING_TLS_CERT_FILE', path: settings.STEERING_TLS_CERT_FILE },
+    { name: 'STEERING_TLS_KEY_FILE', path: settings.STEERING_TLS_KEY_FILE },
+  );
   const control = await openControlPlane(settings, deps, started);
   const { registry, bus } = control;
   const trusted: TrustedHeaders = {
@@ -334,23 +325,6 @@ function tokenMacs(settings: SteeringSettings): [TokenMac, ...TokenMac[]] {
   const [first, ...others] = (given.length > 0 ? given : ownTokenKeys(settings.DATA_DIR)).map(nodeTokenMac);
   if (first === undefined) throw new Error('a steering server has at least one token key');
   return [first, ...others];
-}
-
-async function readTls(
-  settings: SteeringSettings,
-): Promise<{ readonly key: string; readonly cert: string } | undefined> {
-  if (settings.STEERING_TLS_CERT_FILE === '') return undefined;
-  try {
-    const [key, cert] = await Promise.all([
-      readFile(settings.STEERING_TLS_KEY_FILE, 'utf8'),
-      readFile(settings.STEERING_TLS_CERT_FILE, 'utf8'),
-    ]);
-    return { key, cert };
-  } catch (error) {
-    throw new TlsFileError(`cannot read the certificate or its key: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
 }
 
 function toProblem(logger: Logger): ReturnType<typeof onError> {

@@ -5,7 +5,6 @@ import {
   integer,
   port,
   readSettings,
-  SettingsError,
   text,
   type SettingsOf,
   type SettingsProblem,
@@ -193,15 +192,7 @@ export function readSteeringSettings(
   env: Readonly<Record<string, string | undefined>>,
   known: readonly string[] = [],
 ): SteeringSettings {
-  const contradictions = findContradictions(env);
-  try {
-    const settings = readSettings(STEERING_SETTINGS, env, known);
-    if (contradictions.length === 0) return settings;
-  } catch (error) {
-    if (!(error instanceof SettingsError)) throw error;
-    throw new SettingsError([...error.problems, ...contradictions]);
-  }
-  throw new SettingsError(contradictions);
+  return readSettings(STEERING_SETTINGS, env, known, findContradictions);
 }
 
 function findContradictions(env: Readonly<Record<string, string | undefined>>): SettingsProblem[] {

@@ -2,7 +2,7 @@ import { Hono } from 'hono';
 import type { Clock } from '#runtime/clock.ts';
 import { notFound } from '#runtime/http/problem.ts';
 import { listen } from '#runtime/http/server.ts';
-import { DisposableStack, type Disposable } from '#runtime/lifecycle.ts';
+import { startWhole, type Disposable, type DisposableStack } from '#runtime/lifecycle.ts';
 import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import { IngestSupervisor } from '#transcoder/ingest/ingest-supervisor.ts';
@@ -28,17 +28,8 @@ export type Transcoder = Disposable & {
  *
  * @throws errors with a `code` for everything that a person can mend: ffmpeg missing, a port that is taken
  */
-export async function createTranscoder(
-  settings: TranscoderSettings,
-  deps: TranscoderDeps,
-): Promise<Transcoder> {
-  const started = new DisposableStack();
-  try {
-    return await start(settings, deps, started);
-  } catch (error) {
-    await started.close(deps.logger);
-    throw error;
-  }
+export function createTranscoder(settings: TranscoderSettings, deps: TranscoderDeps): Promise<Transcoder> {
+  return startWhole(deps.logger, (started) => start(settings, deps, started));
 }
 
 async function start(

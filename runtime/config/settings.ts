@@ -78,12 +78,16 @@ export const choice = <const Words extends readonly [string, ...string[]]>(
  * Reads a service's settings from the environment. Pure: the environment is an argument.
  *
  * @param known further names that are ours though this schema does not use them (the settings of sibling services)
+ * @param findContradictions settings that are right by themselves but not together
  * @throws {SettingsError} with every bad, missing or unknown setting at once
  */
 export function readSettings<const Schema extends SettingsSchema>(
   schema: Schema,
   env: Readonly<Record<string, string | undefined>>,
   known: readonly string[] = [],
+  findContradictions: (
+    env: Readonly<Record<string, string | undefined>>,
+  ) => readonly SettingsProblem[] = () => [],
 ): SettingsOf<Schema> {
   const problems: SettingsProblem[] = [];
   const values: Record<string, unknown> = {};
@@ -111,6 +115,7 @@ export function readSettings<const Schema extends SettingsSchema>(
       message: `is not a setting of this service${near === undefined ? '' : `; did you mean ${near}?`}`,
     });
   }
+  problems.push(...findContradictions(env));
   if (problems.length > 0) throw new SettingsError(problems);
   return values as SettingsOf<Schema>;
 }
