@@ -105,6 +105,7 @@ async function start(
     health,
     demand,
     bus,
+    experience: experience.qoe,
     logger: logger.child({ subsystem: 'picture' }),
     changeDue: () => registry.changeDueWithin(settings.STEERING_TTL_S * CHANGE_AHEAD_FACTOR * 1_000),
     heldHealth: control.heldHealth,

@@ -192,6 +192,25 @@ describe('regions', () => {
   });
 });
 
+describe('how viewers fare in one place', () => {
+  const value = snapshot([cdn('a'), cdn('b')], {
+    places: { DE: { a: 0.5 }, AS3320: { a: 0.25 }, FR: { a: 0 } },
+  });
+
+  it('moves weight there, by network before country, and nowhere else', () => {
+    const shareOfA = (change: Partial<SteeredSession>): number => firstShares(value, change)['a'] ?? 0;
+    expect(Math.abs(shareOfA({ country: 'DE', asn: 1 }) - 0.5 / 1.5)).toBeLessThan(0.01);
+    expect(Math.abs(shareOfA({ country: 'DE', asn: 3320 }) - 0.25 / 1.25)).toBeLessThan(0.01);
+    expect(Math.abs(shareOfA({ country: 'US', asn: 1 }) - 0.5)).toBeLessThan(0.01);
+    expect(Math.abs(shareOfA({}) - 0.5)).toBeLessThan(0.01);
+  });
+
+  it('takes no CDN out', () => {
+    for (let i = 0; i < 50; i++) expect(listOf(value, { country: 'FR' }, i)).toHaveLength(2);
+    expect(firstShares(value, { country: 'FR' })['a']).toBeGreaterThan(0.05);
+  });
+});
+
 describe('priority classes', () => {
   it('keep a backup behind everything of the first class', () => {
     const cdns = [cdn('a', { weight: 1 }), cdn('backup', { weight: 1_000, priorityClass: 2 })];

@@ -27,6 +27,9 @@ export type SteeringPicture = {
   readonly regional: boolean;
 };
 
+/** What viewers say of a CDN in one place never takes more of its weight there. */
+const EXPERIENCE_MIN = 0.1;
+
 type PreparedCdn = SnapshotCdn & {
   readonly hash: Hash64;
   readonly countrySet: ReadonlySet<string>;
@@ -74,6 +77,7 @@ export function pathwayPriority(picture: SteeringPicture, session: SteeredSessio
     health = () => 1;
   }
   if (candidates.length === 0) return [DEFAULT_PATHWAY_ID];
+  const experience = experienceAt(picture.snapshot.places, session);
 
   const key = placementKey(session.sessionId, session.streamId);
   const full = new Set<number>();
@@ -82,7 +86,11 @@ export function pathwayPriority(picture: SteeringPicture, session: SteeredSessio
   const scored = candidates.map((cdn) => ({
     cdn,
     tier: tierOf(cdn, session, full),
-    score: rendezvousScore(key, cdn.hash, cdn.weight === 0 ? 1 : cdn.weight * health(cdn)),
+    score: rendezvousScore(
+      key,
+      cdn.hash,
+      cdn.weight === 0 ? 1 : cdn.weight * health(cdn) * experience(cdn.name),
+    ),
   }));
   scored.sort((a, b) => a.tier - b.tier || b.score - a.score || (a.cdn.name < b.cdn.name ? -1 : 1));
   return declaredFirst(
@@ -103,6 +111,20 @@ export function servesRegion(
   const countryMissed = countrySet.size > 0 && from.country !== undefined;
   const asnMissed = asnSet.size > 0 && from.asn !== undefined;
   return !countryMissed && !asnMissed;
+}
+
+/**
+ * How viewers like this one fare on a CDN, compared with all viewers: by its network where enough is known of that, else by
+ * its country. It moves weight; it never takes a CDN out.
+ */
+function experienceAt(
+  places: SteeringSnapshot['places'],
+  { country, asn }: SteeredSession,
+): (name: string) => number {
+  const network = asn === undefined ? undefined : places[`AS${asn}`];
+  const nation = country === undefined ? undefined : places[country];
+  if (network === undefined && nation === undefined) return () => 1;
+  return (name) => Math.max(EXPERIENCE_MIN, network?.[name] ?? nation?.[name] ?? 1);
 }
 
 /** Smaller is better; the steps are further apart than there are classes (1…9). */

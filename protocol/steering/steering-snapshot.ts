@@ -4,6 +4,8 @@ import { PATHWAY_ID_PATTERN } from '#protocol/steering/pathway-id.ts';
 
 /** Most streams whose health differs from that of their CDNs that one snapshot lists; the worst are kept. */
 export const SNAPSHOT_STREAMS_MAX = 256;
+/** Most places (countries, networks) where viewers fare differently that one snapshot lists. */
+export const SNAPSHOT_PLACES_MAX = 256;
 /** Most CDNs of a snapshot. */
 export const SNAPSHOT_CDNS_MAX = 64;
 
@@ -46,6 +48,8 @@ export const SteeringSnapshot = z.object({
   spill: z.array(z.object({ priorityClass: z.int().min(1), share: Share })),
   /** Streams that fare differently on some CDN: the health there, in place of the CDN's own. */
   streams: z.record(z.string().regex(STREAM_ID_PATTERN), z.record(CdnName, Share)),
+  /** Networks (`AS3320`) and countries (`DE`) where viewers fare worse on some CDN: a factor on top of its health. */
+  places: z.record(z.string().regex(/^(?:AS\d{1,10}|[A-Z]{2})$/), z.record(CdnName, Share)),
 });
 export type SteeringSnapshot = z.infer<typeof SteeringSnapshot>;
 
@@ -58,4 +62,5 @@ export const EMPTY_SNAPSHOT: SteeringSnapshot = {
   cdns: [],
   spill: [],
   streams: {},
+  places: {},
 };

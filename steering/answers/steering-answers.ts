@@ -162,6 +162,7 @@ export class SteeringAnswers {
       cdn: first,
       streamId,
       regionGroup: regionGroup(prepared, origin),
+      place: origin,
       ttlS,
       weight: elapsed,
     });

@@ -1,6 +1,7 @@
 import { Counter, Gauge } from 'prom-client';
 import type { Clock } from '#runtime/clock.ts';
 import type { Metrics } from '#runtime/metrics.ts';
+import type { Place } from '#steering/qoe/viewer-place.ts';
 import { DecayingCount } from '#steering/demand/decaying-count.ts';
 
 /** One answer, as far as it says how many watch where. */
@@ -10,6 +11,8 @@ export type AnsweredDemand = {
   readonly streamId: string;
   /** Which of the CDNs with regions serve the viewer, as `regionGroup` writes it. */
   readonly regionGroup: string;
+  /** From where the viewer watches, as far as that is known. */
+  readonly place: Place;
   readonly ttlS: number;
   /** Part 0…1 of a viewer: less than 1 for a player that asks before its time, so that one in a loop stays one. */
   readonly weight: number;
@@ -30,6 +33,10 @@ export const STREAM_COUNTS_MAX = 10_000;
 export const CDN_COUNTS_MAX = 128;
 /** Most region groups counted apart; the rest counts as viewers that no CDN with regions serves. */
 export const REGION_GROUPS_MAX = 64;
+/** Most countries and networks counted. */
+export const PLACE_COUNTS_MAX = 512;
+/** Most of them that are given out. */
+const PLACES_READ_MAX = 200;
 const SWEEP_INTERVAL_S = 30;
 
 /**
@@ -41,6 +48,8 @@ export class DemandMeter {
   readonly #cdns = new Map<string, DecayingCount>();
   readonly #groups = new Map<string, DecayingCount>();
   readonly #streams = new Map<string, DecayingCount>();
+  /** By `AS` and number, or by country. */
+  readonly #places = new Map<string, DecayingCount>();
   readonly #overflow: Counter<'what'>;
   #sweptS = 0;
 
@@ -49,7 +58,7 @@ export class DemandMeter {
     const registers = [deps.metrics];
     this.#overflow = new Counter({
       name: 'steering_demand_overflow_total',
-      help: 'Answers that were not counted apart because a limit was reached, by limit: cdns, regions, streams.',
+      help: 'Answers that were not counted apart because a limit was reached, by limit: cdns, regions, streams, places.',
       labelNames: ['what'],
       registers,
     });
@@ -75,6 +84,24 @@ export class DemandMeter {
     group?.add(weight, nowS, ttlS);
     const key = `${answer.streamId}/${answer.cdn}`;
     this.#count(this.#streams, key, STREAM_COUNTS_MAX, 'streams')?.add(weight, nowS, ttlS);
+    const { country, asn } = answer.place;
+    for (const place of [country, asn === undefined ? undefined : `AS${asn}`])
+      if (place !== undefined)
+        this.#count(this.#places, place, PLACE_COUNTS_MAX, 'places')?.add(weight, nowS, ttlS);
+  }
+
+  /** Countries and networks with viewers, those with most first; this node's own answers only. */
+  places(): { readonly key: string; readonly place: Place }[] {
+    const nowS = this.#clock.monotonicMs() / 1_000;
+    return [...this.#places]
+      .map(([key, count]) => ({ key, viewers: count.value(nowS) }))
+      .filter(({ viewers }) => viewers > 0)
+      .toSorted((a, b) => b.viewers - a.viewers)
+      .slice(0, PLACES_READ_MAX)
+      .map(({ key }) => ({
+        key,
+        place: key.startsWith('AS') && key.length > 2 ? { asn: Number(key.slice(2)) } : { country: key },
+      }));
   }
 
   /** What this node's own answers say. */
@@ -116,7 +143,7 @@ export class DemandMeter {
   /** Forgets what nobody watches any more. */
   #sweep(nowS: number): void {
     this.#sweptS = nowS;
-    for (const counts of [this.#cdns, this.#groups, this.#streams])
+    for (const counts of [this.#cdns, this.#groups, this.#streams, this.#places])
       for (const [key, count] of counts) if (count.value(nowS) === 0) counts.delete(key);
   }
 }

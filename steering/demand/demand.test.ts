@@ -45,6 +45,7 @@ const answer = (change: Partial<AnsweredDemand> = {}): AnsweredDemand => ({
   cdn: 'a',
   streamId: 'live',
   regionGroup: '',
+  place: {},
   ttlS: 25,
   weight: 1,
   ...change,

@@ -13,7 +13,7 @@ function input(cdns: Cdn[], change: Partial<PictureInput> = {}): PictureInput {
   return {
     cdns,
     generation: 5,
-    health: { cdns: new Map(), streams: {}, panic: false, held: new Map() },
+    health: { cdns: new Map(), streams: {}, panic: false, held: new Map(), places: {} },
     demand: new Map([['', 10_000]]),
     event: false,
     policy: { cost: 'off', viewerBitrateBps: BITRATE },
@@ -31,6 +31,7 @@ const healthy = (factors: Record<string, number>, panic = false, held = new Map<
   streams: {},
   panic,
   held,
+  places: {},
 });
 
 /** Where `count` sessions really go. */

@@ -70,7 +70,8 @@ export function compileSnapshot(input: PictureInput): CompiledPicture {
       asns: cdn.regions.asns,
     })),
     spill: fitted.spill,
-    streams: input.health.panic ? {} : streamsOf(input),
+    streams: input.health.panic ? {} : knownCdnsOnly(input.health.streams, input.cdns),
+    places: input.health.panic ? {} : knownCdnsOnly(input.health.places, input.cdns),
   };
   const loads = cdns.map((cdn, i) => ({
     name: cdn.name,
@@ -87,11 +88,14 @@ function healthOf(cdn: Cdn, { health }: PictureInput): number {
   return health.cdns.get(cdn.name)?.factor ?? 1;
 }
 
-function streamsOf({ cdns, health }: PictureInput): SteeringSnapshot['streams'] {
+function knownCdnsOnly(
+  table: Readonly<Record<string, Readonly<Record<string, number>>>>,
+  cdns: readonly Cdn[],
+): Record<string, Record<string, number>> {
   const names = new Set(cdns.map((cdn) => cdn.name));
-  const entries = Object.entries(health.streams).map(
-    ([streamId, factors]) =>
-      [streamId, Object.fromEntries(Object.entries(factors).filter(([name]) => names.has(name)))] as const,
+  const entries = Object.entries(table).map(
+    ([key, factors]) =>
+      [key, Object.fromEntries(Object.entries(factors).filter(([name]) => names.has(name)))] as const,
   );
   return Object.fromEntries(entries.filter(([, factors]) => Object.keys(factors).length > 0));
 }

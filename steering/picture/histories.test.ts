@@ -41,6 +41,7 @@ class World {
         health,
         demand,
         bus,
+        experience: { placeFactor: (cdn) => health.get(cdn).factor },
         logger: createLogger('test', 'silent'),
         changeDue: () => false,
       },
@@ -135,7 +136,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     .tuple(which, fc.constantFrom(...NAMES), fc.constantFrom(...STREAMS))
     .map(([node, name, streamId]): Step => (world) => {
       for (let i = 0; i < 25; i++)
-        world.nodes[node]?.demand.record({ cdn: name, streamId, regionGroup: '', ttlS: 25, weight: 1 });
+        world.nodes[node]?.demand.record({
+          cdn: name,
+          streamId,
+          regionGroup: '',
+          place: { country: 'DE' },
+          ttlS: 25,
+          weight: 1,
+        });
     }),
   fc.constantFrom(50, 1_000, 6_000).map(
     (ms): Step =>

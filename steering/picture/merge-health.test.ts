@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { mergeHealth as merge, type MergedHealth } from '#steering/picture/merge-health.ts';
 import type { HealthVote, NodeReport } from '#steering/picture/node-report.ts';
 
-type Health = Pick<NodeReport, 'health' | 'streams' | 'held'>;
+type Health = Pick<NodeReport, 'health' | 'streams' | 'held' | 'places'>;
 
 function vote(factor: number, change: Partial<HealthVote> = {}): HealthVote {
   const state = factor === 0 ? 'ejected' : factor < 1 ? 'ramping' : 'healthy';
@@ -14,8 +14,9 @@ const sees = (health: Record<string, number>, streams: NodeReport['streams'] = {
   health: Object.fromEntries(Object.entries(health).map(([name, factor]) => [name, vote(factor)])),
   streams,
   held: {},
+  places: {},
 });
-const blind: Health = { health: { a: vote(1, { state: 'unknown' }) }, streams: {}, held: {} };
+const blind: Health = { health: { a: vote(1, { state: 'unknown' }) }, streams: {}, held: {}, places: {} };
 
 const mergeHealth = (reports: Health[], enabled = ['a', 'b', 'c']): MergedHealth => merge(reports, enabled);
 const factors = (reports: Health[]): Record<string, number> =>
@@ -42,6 +43,7 @@ describe('what nodes agree on', () => {
       ),
       streams: {},
       held: {},
+      places: {},
     };
     const sighted = sees({ a: 1, b: 0, c: 1 });
     expect(factors([lost, panicking, sighted])).toEqual({ a: 1, b: 0, c: 1 });
@@ -49,7 +51,12 @@ describe('what nodes agree on', () => {
   });
 
   it('takes what nobody has measured, or nobody may use, for no proof of the end', () => {
-    const half: Health = { health: { a: vote(0), b: vote(1, { state: 'unknown' }) }, streams: {}, held: {} };
+    const half: Health = {
+      health: { a: vote(0), b: vote(1, { state: 'unknown' }) },
+      streams: {},
+      held: {},
+      places: {},
+    };
     expect(mergeHealth([half], ['a', 'b']).panic).toBe(false);
     expect(mergeHealth([half], ['a']).panic).toBe(true);
     expect(mergeHealth([sees({ a: 0, off: 1 })], ['a']).panic).toBe(true);
@@ -84,6 +91,28 @@ describe('what was good before', () => {
     });
     const merged = mergeHealth([held({ a: 1, b: 0.5 }), held({ a: 0 }), held({}), held({ a: 1 })]);
     expect(Object.fromEntries(merged.held)).toEqual({ a: 1, b: 0.5 });
+  });
+});
+
+describe('places', () => {
+  const at = (places: NodeReport['places']): Health => ({ ...sees({ a: 1 }), places });
+
+  it('count as those nodes see them that see anything there', () => {
+    const merged = mergeHealth([
+      at({ DE: { a: 0.4 } }),
+      at({}),
+      at({ DE: { a: 0.6, b: 0.5 }, AS1: { a: 0.9 } }),
+    ]);
+    expect(merged.places).toEqual({ AS1: { a: 0.9 }, DE: { a: 0.4, b: 0.5 } });
+  });
+
+  it('are at most 256, the worst', () => {
+    const many = Object.fromEntries(
+      Array.from({ length: 300 }, (_, i) => [`AS${i}`, { a: i < 100 ? 0.3 : 0.9 }]),
+    );
+    const { places } = mergeHealth([at(many)]);
+    expect(Object.keys(places)).toHaveLength(256);
+    expect(Object.values(places).filter(({ a }) => a === 0.3)).toHaveLength(100);
   });
 });
 

@@ -1,4 +1,4 @@
-import { SNAPSHOT_STREAMS_MAX } from '#protocol/steering/steering-snapshot.ts';
+import { SNAPSHOT_PLACES_MAX, SNAPSHOT_STREAMS_MAX } from '#protocol/steering/steering-snapshot.ts';
 import type { CdnHealth } from '#steering/health/cdn-health.ts';
 import type { HealthVote, NodeReport } from '#steering/picture/node-report.ts';
 
@@ -18,9 +18,11 @@ export type MergedHealth = {
   readonly panic: boolean;
   /** Health factors that the nodes last knew to be good, by the same rule. */
   readonly held: ReadonlyMap<string, number>;
+  /** How viewers in a country or network fare on a CDN compared with all viewers; the worst, at most 256 places. */
+  readonly places: Readonly<Record<string, Readonly<Record<string, number>>>>;
 };
 
-type Health = Pick<NodeReport, 'health' | 'streams' | 'held'>;
+type Health = Pick<NodeReport, 'health' | 'streams' | 'held' | 'places'>;
 
 /** Differences smaller than this are none. */
 const FACTOR_STEP = 0.01;
@@ -47,7 +49,31 @@ export function mergeHealth(reports: readonly Health[], enabled: readonly string
     const median = lowerMedian(votes, (vote) => vote.factor);
     if (median !== undefined) cdns.set(name, { factor: rounded(median.factor), state: median.state });
   }
-  return { cdns, streams: mergeStreams(voters, cdns), panic, held: mergeHeld(reports) };
+  return {
+    cdns,
+    streams: mergeStreams(voters, cdns),
+    panic,
+    held: mergeHeld(reports),
+    places: mergePlaces(reports),
+  };
+}
+
+/** Only nodes with enough viewers in a place say anything about it; the lower median of these. */
+function mergePlaces(reports: readonly Health[]): Record<string, Record<string, number>> {
+  const names = new Set(reports.flatMap((report) => Object.keys(report.places)));
+  const merged = [...names].map((place) => {
+    const cdns = namesIn(reports, (report) => report.places[place]);
+    const factors = cdns.map((cdn) => {
+      const votes = reports.flatMap((report) => report.places[place]?.[cdn] ?? []);
+      return [cdn, rounded(lowerMedian(votes, (vote) => vote) ?? 1)] as const;
+    });
+    return { place, factors, worst: Math.min(1, ...factors.map(([, factor]) => factor)) };
+  });
+  const kept = merged
+    .toSorted((a, b) => a.worst - b.worst || (a.place < b.place ? -1 : 1))
+    .slice(0, SNAPSHOT_PLACES_MAX)
+    .toSorted((a, b) => (a.place < b.place ? -1 : 1));
+  return Object.fromEntries(kept.map(({ place, factors }) => [place, Object.fromEntries(factors)]));
 }
 
 function mergeHeld(reports: readonly Health[]): Map<string, number> {
@@ -67,7 +93,7 @@ function mergeStreams(
   const streamIds = new Set(voters.flatMap((report) => Object.keys(report.streams)));
   const merged: { streamId: string; health: Record<string, number>; worst: number }[] = [];
   for (const streamId of streamIds) {
-    const names = new Set(voters.flatMap((report) => Object.keys(report.streams[streamId] ?? {})));
+    const names = namesIn(voters, (report) => report.streams[streamId]);
     const health: Record<string, number> = {};
     for (const name of names) {
       const votes = voters.flatMap((report) => {
@@ -85,6 +111,15 @@ function mergeStreams(
     .toSorted((a, b) => a.worst - b.worst || (a.streamId < b.streamId ? -1 : 1))
     .slice(0, SNAPSHOT_STREAMS_MAX);
   return Object.fromEntries(kept.map(({ streamId, health }) => [streamId, health]));
+}
+
+/** Names that any report has in a table, in one order on all nodes: the picture is compared by its text. */
+function namesIn(
+  reports: readonly Health[],
+  tableOf: (report: Health) => Readonly<Record<string, number>> | undefined,
+): string[] {
+  const names = new Set(reports.flatMap((report) => Object.keys(tableOf(report) ?? {})));
+  return [...names].toSorted((a, b) => (a < b ? -1 : 1));
 }
 
 function isKnown(vote: HealthVote): boolean {

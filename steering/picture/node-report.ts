@@ -8,8 +8,9 @@ export const REPORT_INTERVAL_MS = 1_000;
 export const REPORT_EXPIRY_MS = 5_000;
 /** Its viewers are let go of over this time: they ask again elsewhere within a TTL. */
 export const DEMAND_EXPIRY_MS = 30_000;
-/** Most pairs of stream and CDN in one report, and most nodes listened to. */
+/** Most pairs of stream and CDN, and of place and CDN, in one report; most nodes listened to. */
 export const REPORT_STREAMS_MAX = 200;
+export const REPORT_PLACES_MAX = 200;
 export const NODES_MAX = 64;
 
 const Factor = z.number().min(0).max(1);
@@ -36,6 +37,8 @@ export const NodeReport = z.object({
   held: z.record(z.string().max(64), Factor),
   /** Streams that fare differently on a CDN than the CDN as a whole. */
   streams: z.record(z.string().max(64), z.record(z.string().max(64), Factor)),
+  /** Countries and networks where this node's viewers fare worse on a CDN than elsewhere, if enough of them say so. */
+  places: z.record(z.string().regex(/^(?:AS\d{1,10}|[A-Z]{2})$/), z.record(z.string().max(64), Factor)),
   demand: z.object({ cdns: Viewers, regionGroups: Viewers }),
 });
 export type NodeReport = z.infer<typeof NodeReport>;

@@ -1,12 +1,27 @@
 import type { DemandMeter } from '#steering/demand/demand-meter.ts';
 import type { HealthView } from '#steering/health/cdn-health.ts';
-import { REPORT_STREAMS_MAX, type HealthVote, type NodeReport } from '#steering/picture/node-report.ts';
+import {
+  REPORT_PLACES_MAX,
+  REPORT_STREAMS_MAX,
+  type HealthVote,
+  type NodeReport,
+} from '#steering/picture/node-report.ts';
+import type { Place } from '#steering/qoe/viewer-place.ts';
 import type { CdnDirectory } from '#steering/registry/cdn.ts';
 
 /** Streams with viewers that are asked for one by one whether they fare differently somewhere. */
 const STREAMS_WATCHED_MAX = 1_000;
 /** The reason by which a node's health view says that all CDNs are failing for it. */
 const ALL_FAILING_REASON = 'all_cdns_failing';
+
+/** How viewers in a country or network fare on a CDN, compared with all viewers. */
+export type PlaceExperience = {
+  /** 0…1; 1 while nothing speaks against it, or too few do. */
+  placeFactor(cdn: string, place: Place): number;
+};
+
+/** Differences smaller than this are none. */
+const PLACE_FACTOR_MAX = 0.99;
 
 /** What this node sees and counts at this moment. */
 export function ownReport(from: {
@@ -15,8 +30,9 @@ export function ownReport(from: {
   readonly health: HealthView;
   readonly demand: DemandMeter;
   readonly held: ReadonlyMap<string, number>;
+  readonly experience: PlaceExperience;
 }): NodeReport {
-  const { directory, health, demand, nodeId, held } = from;
+  const { directory, health, demand, nodeId, held, experience } = from;
   const votes: Record<string, HealthVote> = {};
   for (const { name } of directory.list()) {
     const { factor, state, reasons } = health.get(name);
@@ -29,6 +45,7 @@ export function ownReport(from: {
     health: votes,
     held: Object.fromEntries(held),
     streams: deviatingStreams(votes, health, demand),
+    places: worsePlaces(Object.keys(votes), demand, experience),
     demand: demand.read(),
   };
 }
@@ -49,4 +66,21 @@ function deviatingStreams(
       pairs++;
     }
   return streams;
+}
+
+function worsePlaces(
+  names: readonly string[],
+  demand: DemandMeter,
+  experience: PlaceExperience,
+): NodeReport['places'] {
+  const places: Record<string, Record<string, number>> = {};
+  let pairs = 0;
+  for (const { key, place } of demand.places())
+    for (const name of names) {
+      const factor = experience.placeFactor(name, place);
+      if (factor > PLACE_FACTOR_MAX || pairs >= REPORT_PLACES_MAX) continue;
+      (places[key] ??= {})[name] = factor;
+      pairs++;
+    }
+  return places;
 }

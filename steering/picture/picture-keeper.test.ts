@@ -32,6 +32,7 @@ async function node({ clock, hub }: Shared, cdns: readonly Cdn[] = THREE, held?:
   const bus = new MemoryBus(hub);
   const metrics = createMetrics('test');
   const demand = new DemandMeter({ clock, metrics });
+  const placeFactors = new Map<string, number>();
   const keeper = new PictureKeeper(SETTINGS, {
     nodeId: randomUUID(),
     clock,
@@ -40,6 +41,7 @@ async function node({ clock, hub }: Shared, cdns: readonly Cdn[] = THREE, held?:
     health,
     demand,
     bus,
+    experience: { placeFactor: (cdn, { country, asn }) => placeFactors.get(`${cdn}/${country ?? asn}`) ?? 1 },
     logger: createLogger('test', 'silent'),
     changeDue: () => false,
     ...(held === undefined ? {} : { heldHealth: new Map(Object.entries(held)) }),
@@ -48,7 +50,7 @@ async function node({ clock, hub }: Shared, cdns: readonly Cdn[] = THREE, held?:
   open.push(keeper);
   const healthOf = (name: string): number | undefined =>
     keeper.current.compiled.snapshot.cdns.find((cdn) => cdn.name === name)?.health;
-  return { keeper, directory, health, bus, demand, metrics, healthOf };
+  return { keeper, directory, health, bus, demand, metrics, healthOf, placeFactors };
 }
 
 /** Lets time pass in small steps, and messages arrive. */
@@ -118,7 +120,7 @@ describe('several nodes', () => {
     two.health.set('a', 0);
     two.health.set('b', 1);
     for (let i = 0; i < 100; i++)
-      two.demand.record({ cdn: 'b', streamId: 'live', regionGroup: '', ttlS: 120, weight: 1 });
+      two.demand.record({ cdn: 'b', streamId: 'live', regionGroup: '', place: {}, ttlS: 120, weight: 1 });
     await pass(world, 1_200);
     expect(one.healthOf('a')).toBe(0);
     expect(one.keeper.viewersByCdn().get('b')).toBe(100);
@@ -151,7 +153,7 @@ describe('several nodes', () => {
     const [one, two] = [await node(world), await node(world)];
     for (const { health } of [one, two]) for (const name of ['a', 'b', 'c']) health.set(name, 1);
     for (let i = 0; i < 100; i++)
-      two.demand.record({ cdn: 'b', streamId: 'live', regionGroup: '', ttlS: 120, weight: 1 });
+      two.demand.record({ cdn: 'b', streamId: 'live', regionGroup: '', place: {}, ttlS: 120, weight: 1 });
     await pass(world, 1_200);
     one.bus.setConnected(false);
     two.bus.setConnected(false);
@@ -178,6 +180,7 @@ describe('several nodes', () => {
       generation: 1,
       health: {},
       held: {},
+      places: {},
       streams: {},
       demand: { cdns: {}, regionGroups: {} },
     };
@@ -231,9 +234,22 @@ describe('the picture', () => {
     const { keeper, health, demand } = await node(world);
     for (const name of ['a', 'b', 'c']) health.set(name, 1);
     health.set('a/live', 0);
-    demand.record({ cdn: 'a', streamId: 'live', regionGroup: '', ttlS: 30, weight: 1 });
+    demand.record({ cdn: 'a', streamId: 'live', regionGroup: '', place: {}, ttlS: 30, weight: 1 });
     await pass(world, 1_100);
     expect(keeper.current.compiled.snapshot.streams).toEqual({ live: { a: 0 } });
+  });
+
+  it('shows where viewers fare worse, as soon as one node has heard enough of them', async () => {
+    const world = shared();
+    const [one, two] = [await node(world), await node(world)];
+    const answer = { cdn: 'a', streamId: 'live', regionGroup: '', ttlS: 30, weight: 1 };
+    one.demand.record({ ...answer, place: { country: 'DE', asn: 3320 } });
+    two.demand.record({ ...answer, place: { country: 'FR' } });
+    one.placeFactors.set('a/3320', 0.4).set('b/DE', 0.995);
+    two.placeFactors.set('c/FR', 0.5);
+    await pass(world, 1_100);
+    const places = { AS3320: { a: 0.4 }, FR: { c: 0.5 } };
+    for (const { keeper } of [one, two]) expect(keeper.current.compiled.snapshot.places).toEqual(places);
   });
 
   it('flaps no more often than it settles, however fast health flaps', async () => {
@@ -255,7 +271,7 @@ describe('the picture', () => {
     const { keeper, health, demand } = await node(world, many);
     for (const { name } of many) health.set(name, 1);
     for (let s = 0; s < 200; s++) {
-      demand.record({ cdn: 'cdn-0', streamId: `s${s}`, regionGroup: '', ttlS: 100, weight: 1 });
+      demand.record({ cdn: 'cdn-0', streamId: `s${s}`, regionGroup: '', place: {}, ttlS: 100, weight: 1 });
       for (let c = 0; c < 50; c++) health.set(`cdn-${c}/s${s}`, 0.5);
     }
     await pass(world, 1_100);

@@ -15,7 +15,7 @@ import {
 import { EventWindow, type EventPolicy } from '#steering/picture/event-window.ts';
 import { mergeHealth, type MergedHealth } from '#steering/picture/merge-health.ts';
 import { REPORT_CHANNEL, REPORT_INTERVAL_MS, type NodeReport } from '#steering/picture/node-report.ts';
-import { ownReport } from '#steering/picture/own-report.ts';
+import { ownReport, type PlaceExperience } from '#steering/picture/own-report.ts';
 import { createPictureMetrics, type PictureMetrics } from '#steering/picture/picture-metrics.ts';
 import { NodeReports, type NodeStatus } from '#steering/picture/node-reports.ts';
 import type { Cdn, CdnDirectory } from '#steering/registry/cdn.ts';
@@ -29,6 +29,7 @@ export type PictureKeeperDeps = {
   readonly health: HealthView;
   readonly demand: DemandMeter;
   readonly bus: Bus;
+  readonly experience: PlaceExperience;
   /** Whether a change of the registry is due so soon that TTLs given out now reach beyond it. */
   readonly changeDue: () => boolean;
   /** Health factors from an earlier run, to begin with when everything looks dead. */
@@ -66,7 +67,7 @@ export class PictureKeeper {
   readonly #endings: (() => void)[] = [];
   #subscription: BusSubscription | undefined;
   #held: ReadonlyMap<string, number>;
-  #health: MergedHealth = { cdns: new Map(), streams: {}, panic: false, held: new Map() };
+  #health: MergedHealth = { cdns: new Map(), streams: {}, panic: false, held: new Map(), places: {} };
   #current: CurrentPicture = toCurrent({ snapshot: EMPTY_SNAPSHOT, loads: [], excessViewers: 0 });
   #timer: Timer | undefined;
   #settling: { timer: Timer; report: boolean } | undefined;
