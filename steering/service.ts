@@ -1,38 +1,27 @@
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
-import { Hono } from 'hono';
 import type { TokenMac } from '#protocol/steering/session-token.ts';
 import type { Bus } from '#runtime/bus/bus.ts';
 import type { Clock, Timer } from '#runtime/clock.ts';
-import { notFound, onError, ProblemError, problemResponse } from '#runtime/http/problem.ts';
 import { listen } from '#runtime/http/server.ts';
 import { readTlsFiles } from '#runtime/http/tls-files.ts';
 import { startWhole, type Disposable, type DisposableStack } from '#runtime/lifecycle.ts';
 import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
-import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
 import type { Database } from '#runtime/postgres/database.ts';
-import { answerRoutes } from '#steering/answers/answer-routes.ts';
 import { SteeringAnswers } from '#steering/answers/steering-answers.ts';
 import { nodeTokenMac, ownTokenKeys } from '#steering/answers/token-keys.ts';
 import { TtlPolicy } from '#steering/answers/ttl-policy.ts';
 import type { TrustedHeaders } from '#steering/answers/viewer-origin.ts';
-import { createConsoleRoutes } from '#steering/console/console-routes.ts';
-import { createEventRoutes, type EventRoutes } from '#steering/console/event-routes.ts';
 import { openControlPlane, type ControlPlane } from '#steering/control-plane.ts';
 import { DemandMeter } from '#steering/demand/demand-meter.ts';
 import { SessionSample } from '#steering/demand/session-sample.ts';
 import type { HealthHistory, HealthView } from '#steering/health/cdn-health.ts';
 import { createHealth } from '#steering/health/create-health.ts';
-import { AccessControl } from '#steering/http/access-control.ts';
-import { cdnRoutes } from '#steering/http/cdn-routes.ts';
-import { healthRoutes } from '#steering/http/health-routes.ts';
-import { operationsRoutes } from '#steering/http/operations-routes.ts';
-import { snapshotRoutes } from '#steering/http/snapshot-routes.ts';
+import { createSteeringApp } from '#steering/http/steering-app.ts';
 import { LiveStreams } from '#steering/live-streams.ts';
 import { PictureKeeper } from '#steering/picture/picture-keeper.ts';
 import type { SteeringSettings } from '#steering/settings.ts';
-import { DryRuns } from '#steering/simulation/dry-runs.ts';
 import { openViewerExperience, type ViewerExperience } from '#steering/viewer-experience.ts';
 
 export type SteeringDeps = {
@@ -59,7 +48,6 @@ const HEAR_OTHERS_MS = 300;
 /** A TTL given out now may last so long; changes that are due sooner open the event ahead. */
 const CHANGE_AHEAD_FACTOR = 1.5;
 const REMEMBER_HEALTH_INTERVAL_MS = 10_000;
-const RETRY_AFTER_S = 2;
 const CLOSE_GRACE_MS = 2_000;
 
 /**
@@ -126,9 +114,13 @@ async function start(
     keys: tokenMacs(settings),
   });
 
+  const hasRedis = settings.REDIS_URL !== '' || deps.bus !== undefined;
   let serving = true;
   let ownUrl = '';
-  const { app, events } = createApp(settings, deps, {
+  const { app, events } = createSteeringApp(settings, {
+    clock,
+    logger,
+    metrics,
     control,
     health,
     picture,
@@ -138,10 +130,11 @@ async function start(
     answers,
     trusted,
     nodeId,
+    hasRedis,
     isServing: () => serving,
     ownUrl: () => ownUrl,
   });
-  if (settings.REDIS_URL !== '' || deps.bus !== undefined) await hearOthers(picture, clock);
+  if (hasRedis) await hearOthers(picture, clock);
   const server = await listen(app.fetch, {
     port: settings.STEERING_PORT,
     host: settings.STEERING_HOST,
@@ -165,76 +158,6 @@ async function start(
       return closing;
     },
   };
-}
-
-type AppParts = {
-  readonly control: ControlPlane;
-  readonly health: HealthView & Partial<HealthHistory>;
-  readonly picture: PictureKeeper;
-  readonly demand: DemandMeter;
-  readonly sample: SessionSample;
-  readonly experience: ViewerExperience;
-  readonly answers: SteeringAnswers;
-  readonly trusted: TrustedHeaders;
-  readonly nodeId: string;
-  readonly isServing: () => boolean;
-  readonly ownUrl: () => string;
-};
-
-function createApp(
-  settings: SteeringSettings,
-  deps: SteeringDeps,
-  parts: AppParts,
-): { readonly app: Hono; readonly events: EventRoutes } {
-  const { clock, logger, metrics } = deps;
-  const { control, picture, demand, sample, nodeId, health } = parts;
-  const { registry, database, bus } = control;
-  const viewerBitrateBps = settings.STEERING_VIEWER_BITRATE_BPS;
-  const app = new Hono();
-  app.onError(toProblem(logger));
-  app.notFound(notFound);
-  // Before the answers: it lies under their path.
-  app.route(
-    '/',
-    snapshotRoutes(() => picture.current),
-  );
-  const publicUrl = settings.STEERING_PUBLIC_URL || null;
-  app.route('/', answerRoutes(parts.answers, { publicUrl, trusted: parts.trusted, ownUrl: parts.ownUrl }));
-  app.route('/', parts.experience.routes);
-  app.use('/api/*', async (context, next) => {
-    await next();
-    context.header('x-content-type-options', 'nosniff');
-    context.header('content-security-policy', "default-src 'none'; frame-ancestors 'none'");
-    context.header('cache-control', 'no-store');
-    if (settings.STEERING_TLS_CERT_FILE !== '')
-      context.header('strict-transport-security', 'max-age=31536000');
-  });
-  const accessTokens = () => registry.accessTokens;
-  const access = new AccessControl({ clock, adminToken: settings.ADMIN_TOKEN, accessTokens });
-  const dryRuns = new DryRuns({ picture, sample, viewerBitrateBps });
-  app.route('/', cdnRoutes({ clock, access, registry, picture, dryRuns, health, viewerBitrateBps }));
-  app.route('/', operationsRoutes({ clock, access, registry, database, picture, demand, nodeId }));
-  const events = createEventRoutes({
-    clock,
-    metrics,
-    actor: (context, role) => access.actor(context, role),
-    sources: [registry, picture, health],
-    generations: () => ({ registry: registry.generation, health: health.generation }),
-    viewersByCdn: () => picture.viewersByCdn(),
-  });
-  app.route('/', events.routes);
-  app.route('/', createConsoleRoutes({ logger: logger.child({ subsystem: 'console' }) }));
-  app.route(
-    '/',
-    healthRoutes({
-      metrics,
-      isServing: parts.isServing,
-      source: () => registry.source,
-      databaseUp: () => database.isUp,
-      redisUp: () => (settings.REDIS_URL === '' && deps.bus === undefined ? undefined : bus.connected),
-    }),
-  );
-  return { app, events };
 }
 
 function openHealth(
@@ -326,22 +249,4 @@ function tokenMacs(settings: SteeringSettings): [TokenMac, ...TokenMac[]] {
   const [first, ...others] = (given.length > 0 ? given : ownTokenKeys(settings.DATA_DIR)).map(nodeTokenMac);
   if (first === undefined) throw new Error('a steering server has at least one token key');
   return [first, ...others];
-}
-
-function toProblem(logger: Logger): ReturnType<typeof onError> {
-  const answer = onError((error, context) =>
-    logger.error({ err: error, method: context.req.method, path: context.req.path }, 'request failed'),
-  );
-  return (error, context) => {
-    if (!(error instanceof DatabaseUnavailableError)) return answer(error, context);
-    logger.warn({ err: error, path: context.req.path }, 'request needs the database');
-    return problemResponse(
-      new ProblemError(
-        503,
-        error.code,
-        'The database does not answer now; players are steered by what is known. Try again later.',
-        { headers: { 'retry-after': String(RETRY_AFTER_S) } },
-      ),
-    );
-  };
 }
