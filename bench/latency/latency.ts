@@ -4,6 +4,7 @@ import { serveBarePage } from '#bench/browser/bare-page.ts';
 import { launchChromium } from '#bench/browser/chromium.ts';
 import { measureChain, type ChainRun } from '#bench/latency/chain-run.ts';
 import { UsageError, readLatencyOptions, type LatencyOptions } from '#bench/latency/options.ts';
+import { rawValues } from '#bench/latency/raw-values.ts';
 import { renderCpu, renderDistributions, renderTable, summariseChain } from '#bench/latency/report.ts';
 import { describeMachine } from '#bench/machine/machine.ts';
 import { StreamApi } from '#bench/system/stream-api.ts';
@@ -37,7 +38,7 @@ export async function run(args: string[]): Promise<void> {
     options,
     machine: describeMachine(),
     summaries,
-    chains,
+    raw: chains.map(rawValues),
   };
   await writeFile(file, `${JSON.stringify(result, roundNumbers)}\n`);
   say(`\nwritten to ${file}`);
