@@ -243,11 +243,11 @@ describe('the supervisor of the RTMP ingest', () => {
     await client.closed();
   });
 
-  it('is left running by a Ctrl-C that its whole process group gets', async () => {
+  it.each(['INT', 'TERM'])('is left running by a SIG%s that its whole process group gets', async (signal) => {
     supervisor = create();
     await supervisor.start();
     const pid = childPid();
-    execFileSync('kill', ['-INT', String(pid)]);
+    execFileSync('kill', [`-${signal}`, String(pid)]);
     await waitFor('the next report', () => metric('ingest_up 1'));
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect([isRunning(pid), supervisor.processId, supervisor.ready]).toEqual([true, pid, true]);

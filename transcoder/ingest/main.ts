@@ -26,9 +26,10 @@ let isStopping = false;
 
 process.on('uncaughtException', (error) => crash(error));
 process.on('unhandledRejection', (error) => crash(error));
-// Ctrl-C reaches the whole process group; the supervisor says when to stop.
+// Ctrl-C reaches the whole process group, a stop by systemd or timeout(1) too; the supervisor says when to stop, and its
+// own end ends the connection to it.
 process.on('SIGINT', () => {});
-process.on('SIGTERM', () => void stop());
+process.on('SIGTERM', () => {});
 process.on('disconnect', () => void stop());
 process.on('message', (raw) => {
   const message = ToIngestMessage.parse(raw);
