@@ -45,6 +45,16 @@ async function serve(
   return server;
 }
 
+describe('a server', () => {
+  it('answers HTTP/1.0 without a Host, as load balancers check health', async () => {
+    const server = await serve((request) => new Response(new URL(request.url).pathname));
+    const client = connectTcp(Number(new URL(server.url).port), '127.0.0.1');
+    client.end('GET /healthz HTTP/1.0\r\n\r\n');
+    const answer = Buffer.concat(await client.toArray()).toString();
+    expect(answer).toMatch(/^HTTP\/1\.1 200 [^]*\r\n\r\n\/healthz$/);
+  });
+});
+
 describe('closing a server', () => {
   it('ends an HTTP/2 connection that its client keeps open', async () => {
     const server = await serve(() => new Response('hello'), certificate());

@@ -46,7 +46,8 @@ const HEADER_BYTES_MAX = 16 * 1024;
  * @throws {ListenError} when the port is taken; the message says what to do
  */
 export async function listen(fetch: FetchHandler, options: HttpListenOptions): Promise<RunningHttpServer> {
-  const respond = getRequestListener(fetch, { overrideGlobalObjects: false });
+  // HTTP/1.0 knows no Host, and the health checks of load balancers still speak it.
+  const respond = getRequestListener(fetch, { overrideGlobalObjects: false, hostname: 'localhost' });
   const listener = (...args: Parameters<typeof respond>): void => void respond(...args);
   const limits: ServerOptions = {
     headersTimeout: HEADERS_TIMEOUT_MS,
