@@ -92,3 +92,11 @@ describe('refuseImpossibleGrid', () => {
     );
   });
 });
+
+describe('the id of a stream', () => {
+  it('is not one whose URL means something else', () => {
+    expect(CreateStream.safeParse({ id: 'snapshots' }).success).toBe(true);
+    const { error } = CreateStream.safeParse({ id: 'snapshot' });
+    expect(error?.issues).toMatchObject([{ path: ['id'], message: 'is reserved; choose another' }]);
+  });
+});

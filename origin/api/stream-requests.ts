@@ -18,9 +18,13 @@ export const DEFAULT_STREAM_SETTINGS: Omit<StreamSettings, 'name'> = {
   reconnectWindowS: 60,
 };
 
+/** Ids whose URLs mean something else: `/steering/v1/snapshot` is the steering snapshot of edges. */
+const RESERVED_STREAM_IDS: ReadonlySet<string> = new Set(['snapshot']);
+
 const StreamId = z
   .string()
-  .regex(STREAM_ID_PATTERN, 'expected 1 to 64 letters, digits, hyphens and underscores');
+  .regex(STREAM_ID_PATTERN, 'expected 1 to 64 letters, digits, hyphens and underscores')
+  .refine((id) => !RESERVED_STREAM_IDS.has(id), 'is reserved; choose another');
 
 const Name = z
   .string()
