@@ -34,6 +34,8 @@ export type ChainRun = {
   readonly playlistHeader: readonly string[];
   readonly players: readonly MeasuredPlayer[];
   readonly parts: readonly PartAvailability[];
+  /** Renditions that did not run through without a break, and why. */
+  readonly problems: readonly string[];
   /** Drawing → leaving the publisher's encoder, per frame. */
   readonly publisherDelayMs: readonly number[];
   /** Frames that the broadcaster drew late: the machine was too busy. */
@@ -90,6 +92,9 @@ export async function measureChain(
       playlistHeader: await playlistHeader(uris[0] ?? ''),
       players,
       parts: parts.flat(),
+      problems: watches.flatMap(({ rendition, problem }) =>
+        problem === undefined ? [] : [`${rendition}: ${problem}`],
+      ),
       publisherDelayMs: broadcaster.frames.map(({ drawnAtMs, sentAtMs }) => sentAtMs - drawnAtMs),
       lateFrames: broadcaster.lateFrames(),
     };

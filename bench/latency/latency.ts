@@ -28,6 +28,9 @@ export async function run(args: string[]): Promise<void> {
   const startedAt = new Date();
   const chains = await measureAll(options);
   const summaries = chains.map(summariseChain);
+  for (const { partDurationMs, problems } of chains)
+    for (const problem of problems)
+      say(`${partDurationMs} ms parts, ${problem}: nothing is timed from there on`);
   say(`\n${renderTable(summaries)}\n\n${renderCpu(chains)}`);
   for (const [index, summary] of summaries.entries())
     say(`\n${chains[index]?.partDurationMs} ms parts\n${renderDistributions(summary)}`);
@@ -53,8 +56,17 @@ async function measureAll(options: LatencyOptions): Promise<ChainRun[]> {
     const barePage = stack.add('page', await serveBarePage(), (served) => served.close());
     const api = new StreamApi(system.originUrl, system.adminToken);
     const chains: ChainRun[] = [];
-    for (const partDurationMs of options.partDurationsMs)
-      chains.push(await measureChain(partDurationMs, options, { system, api, browser, barePage, log: say }));
+    for (const partDurationMs of options.partDurationsMs) {
+      try {
+        chains.push(
+          await measureChain(partDurationMs, options, { system, api, browser, barePage, log: say }),
+        );
+      } catch (error) {
+        // What took twenty minutes to measure is written all the same; the exit code says that something is missing.
+        process.stderr.write(`${partDurationMs} ms parts: ${(error as Error).stack}\n`);
+        process.exitCode = 1;
+      }
+    }
     return chains;
   } finally {
     await stack.close(createLogger('bench', 'warn'));

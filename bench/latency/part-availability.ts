@@ -39,11 +39,15 @@ export class PartWatch {
     this.#followed = this.#follow(url);
   }
 
-  /** Stops, and pairs the parts with the frames of the broadcaster. @throws when the stream had a fault */
+  /** Why no part is timed any more, e.g. after a discontinuity, from which on frames can no longer be counted. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  /** Stops, and pairs the parts with the frames of the broadcaster. */
   async stop(frames: readonly FrameTimes[], frameRate: number): Promise<PartAvailability[]> {
     this.#abort.abort();
     await this.#followed;
-    if (this.#problem !== undefined) throw new Error(`${this.rendition}: ${this.#problem}`);
     const byIndex = new Map(frames.map((frame) => [frame.index, frame]));
     return [...this.#parts.values()].flatMap(({ msn, part, listedAtMs, endS, endDateMs }) => {
       const lastFrame = Math.round(endS * frameRate) - 1;
@@ -63,16 +67,18 @@ export class PartWatch {
 
   async #follow(url: string): Promise<void> {
     for await (const answer of followRendition(url, this.#abort.signal)) {
-      if (answer.playlist === undefined) this.#problem ??= `answered ${answer.status}`;
-      else this.#take(answer, answer.playlist);
+      const { playlist } = answer;
+      if (playlist === undefined) this.#problem ??= `a reload was answered ${answer.status}`;
+      else if (playlist.endlist) this.#problem ??= 'the playlist ended';
+      else if (playlist.segments.some(({ discontinuity }) => discontinuity))
+        this.#problem ??= 'the stream was interrupted (EXT-X-DISCONTINUITY)';
+      if (playlist !== undefined && this.#problem === undefined) this.#take(answer, playlist);
     }
   }
 
   #take(answer: PlaylistAnswer, playlist: NonNullable<PlaylistAnswer['playlist']>): void {
     let startS = this.#segmentStartS.get(playlist.segments[0]?.msn ?? 0) ?? 0;
     for (const segment of playlist.segments) {
-      if (segment.discontinuity && segment.msn > playlist.mediaSequence)
-        this.#problem ??= 'the stream was interrupted';
       this.#segmentStartS.set(segment.msn, startS);
       let endS = startS;
       for (const part of segment.parts) {

@@ -6,7 +6,7 @@ const tenths = (values: readonly number[]): number[] => values.map((value) => Ma
 
 /** The measurements of a chain as they go into the results file: every value, without what can be counted from it. */
 export function rawValues(chain: ChainRun): Readonly<Record<string, unknown>> {
-  const { partDurationMs, playlistHeader, players, lateFrames } = chain;
+  const { partDurationMs, playlistHeader, players, lateFrames, problems } = chain;
   const byRendition = (of: (part: PartAvailability) => number): Record<string, number[]> => {
     const ids = [...new Set(chain.parts.map(({ rendition }) => rendition))];
     return Object.fromEntries(
@@ -17,6 +17,7 @@ export function rawValues(chain: ChainRun): Readonly<Record<string, unknown>> {
     partDurationMs,
     playlistHeader,
     lateFrames,
+    problems,
     publisherDelayMs: tenths(chain.publisherDelayMs),
     ingestToFetchableMs: byRendition(({ listedAtMs, ingestAtMs }) => listedAtMs - ingestAtMs),
     programDateTimeErrorMs: byRendition(

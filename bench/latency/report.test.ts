@@ -49,6 +49,7 @@ const chain: ChainRun = {
       programDateTimeMs: 999,
     },
   ],
+  problems: [],
   publisherDelayMs: [70, 75, 80],
   lateFrames: 0,
 };

@@ -88,6 +88,7 @@ export function summariseChain(chain: ChainRun): ChainSummary {
   }
   figure('last frame at ingest → part fetchable, p50', available?.p50, undefined);
   figure('last frame at ingest → part fetchable, p95', available?.p95, AVAILABILITY_P95_MS);
+  figure('renditions with a break', chain.problems.length, 0, '');
   figure('publisher: drawn → sent, p50', publisher?.p50, undefined);
   return { figures, distributions };
 }
