@@ -72,9 +72,17 @@ describe('§6.2.5.2 Blocking Playlist Reload', () => {
     expect(segments.map(({ uri }) => uri)).toContain(`${open()}.m4s`);
   });
 
-  it('B1: _HLS_msn alone is answered with the first part of a segment that has not begun, and held when asked again', async () => {
-    publisher.putCells(4);
+  it('B1: _HLS_msn alone waits for the whole of a segment after the next', async () => {
+    const wanted = open() + 1;
+    const held = await askAndHold(`_HLS_msn=${wanted}`);
+    expect(await partsUntilAnswered(held, 12)).toBe(10);
+    const { segments } = parseStrictly(await (await held.answer).text());
+    expect(segments.map(({ uri }) => uri)).toContain(`${wanted}.m4s`);
+  });
+
+  it('B1: _HLS_msn alone is answered with the first part of a next segment that has not begun, and held when asked again', async () => {
     const next = open() + 1;
+    publisher.putCells(4);
     const first = await askAndHold(`_HLS_msn=${next}`);
     expect(await partsUntilAnswered(first)).toBe(1);
     const interim = await first.answer;

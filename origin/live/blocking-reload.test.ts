@@ -25,6 +25,7 @@ function answeredAt(from: PlaylistEdge, msn: number, part: number | undefined): 
     ['12.3', edge(11, 12, 3)],
     ['12 complete', edge(12, 12, 5)],
     ['13.0', edge(12, 13, 0)],
+    ['13 complete', edge(13, 13, 5)],
     ['ended', edge(13, 13, 5, true)],
   ];
   return moments.find(([, moment]) => goal.isMet(moment))?.[0] ?? 'never';
@@ -46,8 +47,8 @@ describe('§6.2.5.2 which version of a playlist answers a request', () => {
     ['a complete segment', MID, 10, undefined, 'now'],
     ['an open segment as a whole', MID, 11, undefined, '11 complete'],
     ['a segment that has not begun', BETWEEN, 11, undefined, '11.0'],
-    ['the segment after the open one', MID, 12, undefined, '12.0'],
-    ['the last segment that may be asked for', MID, 13, undefined, '13.0'],
+    ['the segment after the open one', MID, 12, undefined, '12 complete'],
+    ['the last segment that may be asked for', MID, 13, undefined, '13 complete'],
   ])('%s', (_, from, msn, part, moment) => {
     expect(answeredAt(from, msn, part)).toBe(moment);
   });

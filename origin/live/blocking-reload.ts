@@ -29,9 +29,10 @@ const SEGMENTS_AHEAD_MAX = 2;
  *
  * - With a part: the playlist holds that part or any later one. A part beyond the end of its segment is thereby the
  *   first part of the next segment, whether the segment is complete or still open.
- * - Without a part, the rule is "a Media Segment with MSN M or later". An open segment is waited for until it is
- *   complete. Of a segment that has not begun, the first part is enough: Safari asks for one like that and freezes when
- *   it gets nothing until the end, and a client that wants whole segments asks once more and is then held to the end.
+ * - Without a part, the rule is "a Media Segment with MSN M or later": the segment is waited for until it is complete.
+ *   The one exception is the next segment as long as it has not begun. Its first part is enough: Safari asks for it like
+ *   that and freezes when it gets nothing until the end, and a client that wants whole segments asks once more and is
+ *   then held to the end (docs/decisions/0008-reload-without-a-part.md).
  * - "The last Media Segment" of the look-ahead limit is the open one, whether or not it has a part: an edge may be one
  *   segment behind the client.
  * - The Advance Part Limit is never tighter than one segment of parts: a player that wants whole segments asks for the
@@ -56,7 +57,7 @@ export function blockingGoal(
       `_HLS_msn may be at most ${openMsn + SEGMENTS_AHEAD_MAX} now.`,
     );
   const begun = edge.lastPart.msn === msn;
-  if (part === undefined) return begun ? segmentGoal(msn) : partGoal({ msn, part: 0 });
+  if (part === undefined) return begun || msn > openMsn ? segmentGoal(msn) : partGoal({ msn, part: 0 });
   const partMax = (begun ? edge.lastPart.part : -1) + advancePartLimit(limits);
   if (part > partMax)
     throw new ProblemError(400, 'part_too_far', `_HLS_part of segment ${msn} may be at most ${partMax} now.`);
