@@ -78,7 +78,7 @@ describe('§4.4.4.9 the length of parts', () => {
     const frameRate = rate(fps);
     const grid = planGrid({ segmentDurationMs: 2000, partDurationMs: 333, frameRate, sampleRateHz });
     expect(grid.partsPerSegment).toBe(6);
-    expect(grid.partTargetMs).toBeLessThanOrEqual(360);
+    expect(grid.partTargetMs).toBe(360);
     expect(grid.targetDurationS).toBe(2);
     for (const track of [videoFrames(frameRate), audioFrames(sampleRateHz)])
       expectWithinRule(grid, simulate(grid, track, 600).partMs);
@@ -92,10 +92,17 @@ describe('§4.4.4.9 the length of parts', () => {
         frameRate: rate(fps),
         ...(sampleRateHz === undefined ? {} : { sampleRateHz }),
       }).partTargetMs;
-    expect(at('30')).toBe(334);
-    expect(at('30', 48_000)).toBe(342);
+    expect(at('30')).toBe(340);
+    expect(at('30', 48_000)).toBe(360);
     expect(at('25', 48_000)).toBe(360);
-    expect(at('30', 44_100)).toBe(349);
+    expect(at('30', 44_100)).toBe(360);
+  });
+
+  it('is rounded by no more than the 85 % rule allows', () => {
+    const frameRate = rate('30');
+    const grid = planGrid({ segmentDurationMs: 2000, partDurationMs: 200, frameRate, sampleRateHz: 44_100 });
+    // 8 or 9 audio frames: 185.8 ms would be less than 85 % of 220 ms.
+    expect(grid.partTargetMs).toBe(209);
   });
 
   it('makes a segment a whole number of frames', () => {
@@ -106,7 +113,7 @@ describe('§4.4.4.9 the length of parts', () => {
 
   it('cuts audio alone by the wanted duration', () => {
     const grid = planGrid({ segmentDurationMs: 2000, partDurationMs: 333, sampleRateHz: 48_000 });
-    expect(grid).toMatchObject({ framesPerSegment: 0, partsPerSegment: 6, partTargetMs: 342 });
+    expect(grid).toMatchObject({ framesPerSegment: 0, partsPerSegment: 6, partTargetMs: 360 });
     const { partMs, segmentMs } = simulate(grid, audioFrames(48_000), 3600);
     expectWithinRule(grid, partMs);
     expect(Math.max(...segmentMs)).toBeLessThanOrEqual(2010);

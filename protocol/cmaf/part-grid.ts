@@ -18,6 +18,12 @@ export const PART_SHARE_MIN_PERCENT = 85;
 /** How far the length of a cell may lie from the wanted part duration, as a share of the latter. */
 export const PART_DEVIATION_MAX = 1 / 3;
 
+/**
+ * PART-TARGET is rounded up to a multiple of this where the 85 % rule allows it. Sources of different frame rates then have
+ * the same one, and a broadcaster who comes back with another camera goes on in the same playlist.
+ */
+export const PART_TARGET_STEP_MS = 20;
+
 /** Most cells of a segment (the limit of `Presentation.partsPerSegment`). */
 export const PARTS_PER_SEGMENT_MAX = 60;
 
@@ -43,7 +49,7 @@ export type PartGrid = {
   /** Video frames of a segment; 0 without video. */
   readonly framesPerSegment: number;
   readonly partsPerSegment: number;
-  /** PART-TARGET: the longest part that any track can have, rounded up to whole ms. */
+  /** PART-TARGET: the longest part that any track can have, rounded up. */
   readonly partTargetMs: number;
   /** EXT-X-TARGETDURATION: the longest segment that any track can have, rounded to whole seconds. */
   readonly targetDurationS: number;
@@ -97,8 +103,11 @@ function bestGrid(request: GridRequest, deviationMax: number): PartGrid | undefi
     .sort((a, b) => deviation(a) - deviation(b));
   for (const partsPerSegment of counts) {
     const extremes = partExtremes(request, segment, partsPerSegment);
-    const partTargetMs = Math.max(...extremes.map((track) => track.longestMs));
-    if (!extremes.every((track) => track.isAtLeast(partTargetMs))) continue;
+    const longestMs = Math.max(...extremes.map((track) => track.longestMs));
+    const isValid = (targetMs: number): boolean => extremes.every((track) => track.isAtLeast(targetMs));
+    if (!isValid(longestMs)) continue;
+    const roundedMs = Math.ceil(longestMs / PART_TARGET_STEP_MS) * PART_TARGET_STEP_MS;
+    const partTargetMs = isValid(roundedMs) ? roundedMs : longestMs;
     const segmentExtremes = partExtremes(request, segment, 1);
     return {
       segmentDuration: { ticks: segment.ticks, timescale: segment.timescale },
