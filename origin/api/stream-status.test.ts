@@ -10,6 +10,7 @@ const rendition = (changes: Partial<LiveRenditionStatus>): LiveRenditionStatus =
   width: 1_280,
   height: 720,
   frameRate: 30,
+  nominalBitrateBps: 2_800_000,
   averageBitrateBps: null,
   peakBitrateBps: null,
   storeLatencyMs: null,

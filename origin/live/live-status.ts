@@ -9,6 +9,8 @@ export type LiveRenditionStatus = {
   readonly height: number | null;
   /** Frames per second. */
   readonly frameRate: number | null;
+  /** What the encoder was told, bits per second. */
+  readonly nominalBitrateBps: number;
   /** Bits per second, measured over complete segments; null before the first one. */
   readonly averageBitrateBps: number | null;
   readonly peakBitrateBps: number | null;
@@ -49,6 +51,7 @@ export function renditionStatus(rendition: LiveRendition): LiveRenditionStatus {
     width: video?.width ?? null,
     height: video?.height ?? null,
     frameRate: video === undefined ? null : video.frameRate.numerator / video.frameRate.denominator,
+    nominalBitrateBps: description.bitrateBps,
     averageBitrateBps: bandwidth.measured?.averageBps ?? null,
     peakBitrateBps: bandwidth.measured?.peakBps ?? null,
     storeLatencyMs: rendition.storeLatencyMs,

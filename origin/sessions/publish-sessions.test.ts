@@ -132,6 +132,36 @@ describe('authorising', () => {
     expect(grant).not.toHaveProperty('keyId');
   });
 
+  it('names the renditions of the playlist that the session goes on with', async () => {
+    const rendition = (id: string, kind: 'video' | 'audio', width: number | null, height: number | null) => ({
+      id,
+      kind,
+      width,
+      height,
+      codecs: '',
+      frameRate: null,
+      nominalBitrateBps: 800_000,
+      averageBitrateBps: null,
+      peakBitrateBps: null,
+      storeLatencyMs: null,
+      lastMsn: 9,
+      lastPart: 0,
+    });
+    live.setStatus('one', 'reconnecting', 9);
+    const status: LiveStatus = {
+      ...(live.status('one') as LiveStatus),
+      renditions: [
+        rendition('source', 'video', 640, 360),
+        rendition('180p', 'video', 180, 320),
+        rendition('audio', 'audio', null, null),
+      ],
+    };
+    live.statuses.set('one', status);
+    expect((await publish(KEY)).renditionsToKeep).toEqual([{ id: '180p', height: 180, bitrateBps: 800_000 }]);
+    live.statuses.set('two', { ...status, state: 'ended' });
+    expect(await publish(OTHER_KEY)).not.toHaveProperty('renditionsToKeep');
+  });
+
   it('refuses a key that nobody has', async () => {
     await expect(publish('no-such-key')).rejects.toMatchObject({ status: 403, code: 'stream_key_unknown' });
   });

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { Counter, Gauge } from 'prom-client';
-import type {
-  EndRequest,
-  Heartbeat,
-  PublishGrant,
-  PublishRequest,
-  TimelineGrant,
-  TimelineRequest,
+import {
+  COPIED_RENDITION_ID,
+  type EndRequest,
+  type Heartbeat,
+  type PublishGrant,
+  type PublishRequest,
+  type TimelineGrant,
+  type TimelineRequest,
 } from '#protocol/ingest/publish-session.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
@@ -107,7 +108,7 @@ export class PublishSessions {
     try {
       const session = await this.#open(request);
       this.#authorisations.inc({ result: 'granted' });
-      return toGrant(session);
+      return { ...toGrant(session), ...this.#renditionsToKeep(session.streamId) };
     } catch (error) {
       this.#authorisations.inc({ result: error instanceof ProblemError ? error.code : 'unavailable' });
       throw error;
@@ -234,6 +235,18 @@ export class PublishSessions {
   /** Stops watching. The sessions stay open in the database, for the next start to take up. */
   close(): void {
     this.#active.clear();
+  }
+
+  /** See {@link PublishGrant.renditionsToKeep}; nothing when no playlist waits for the broadcaster. */
+  #renditionsToKeep(streamId: string): Pick<PublishGrant, 'renditionsToKeep'> {
+    const status = this.#deps.live.status(streamId);
+    if (status === undefined || status.state === 'ended') return {};
+    const renditionsToKeep = status.renditions.flatMap(({ id, kind, width, height, nominalBitrateBps }) =>
+      kind === 'video' && width !== null && height !== null && id !== COPIED_RENDITION_ID
+        ? { id, height: Math.min(width, height), bitrateBps: nominalBitrateBps }
+        : [],
+    );
+    return renditionsToKeep.length === 0 ? {} : { renditionsToKeep };
   }
 
   async #open(request: PublishRequest): Promise<ActiveSession> {

@@ -31,6 +31,9 @@ export const PUBLISH_ERROR_CODES = {
 export const STREAM_ID_PATTERN = /^[A-Za-z0-9_-]{1,64}$/;
 export const RENDITION_ID_PATTERN = /^[a-z0-9_-]{1,32}$/;
 
+/** The rendition that is the broadcaster's own video, untranscoded. */
+export const COPIED_RENDITION_ID = 'source';
+
 /** How often an ingest says that its broadcaster is alive, and after how long an origin stops believing it. */
 export const HEARTBEAT_INTERVAL_MS = 1_000;
 export const HEARTBEAT_EXPIRY_MS = 3_000;
@@ -73,6 +76,21 @@ export const PublishGrant = z.object({
   segmentDurationMs: z.int().min(1_000).max(6_000),
   partDurationMs: z.int().min(200).max(1_000),
   ladder: LadderSettings,
+  /**
+   * Video renditions of the playlists that this session goes on with. Their viewers read the multivariant playlist once and
+   * know no others, so the encoder has to make them whatever the broadcaster sends now.
+   */
+  renditionsToKeep: z
+    .array(
+      z.object({
+        id: z.string().regex(RENDITION_ID_PATTERN),
+        /** Of the shorter side. */
+        height: z.int().min(2),
+        bitrateBps: z.int().min(1),
+      }),
+    )
+    .max(16)
+    .optional(),
 });
 export type PublishGrant = z.infer<typeof PublishGrant>;
 

@@ -1,9 +1,10 @@
 import { AAC_FRAME_SAMPLES, GridError, planGrid, type PartGrid } from '#protocol/cmaf/part-grid.ts';
-import type {
-  FrameRate,
-  LadderRung,
-  LadderSettings,
-  X264_PRESETS,
+import {
+  COPIED_RENDITION_ID,
+  type FrameRate,
+  type LadderRung,
+  type LadderSettings,
+  type X264_PRESETS,
 } from '#protocol/ingest/publish-session.ts';
 import { TranscodeError } from '#transcoder/transcode-error.ts';
 import { fpsOf, videoTimescale } from '#transcoder/ladder/frame-rate.ts';
@@ -164,7 +165,7 @@ function planVideo(source: SourceVideo, rungs: readonly NamedRung[], request: La
   if (ladder.copy !== true) return encoded;
   const own: PlannedVideo = {
     kind: 'video',
-    id: 'source',
+    id: COPIED_RENDITION_ID,
     mode: copies ? 'copy' : 'encode',
     ...(copies ? { width: source.width, height: source.height } : evenSize(source.width, source.height)),
     bitrateBps: source.bitrateBps ?? SOURCE_BITRATE_FALLBACK_BPS,

@@ -40,8 +40,8 @@ export class TranscodeSession {
   readonly #pending: PendingPackets;
   readonly #policy: RestartPolicy;
   #run: TimelineRun | undefined;
-  /** Of all timelines so far. */
-  #rungs: readonly NamedRung[] = [];
+  /** Of all timelines so far, those of the broadcast that goes on with this session included. */
+  #rungs: readonly NamedRung[];
   #backoff: Timer | undefined;
   #fatal: TranscodeError | undefined;
   /** Packets that come now are for a timeline that has not begun. */
@@ -52,6 +52,7 @@ export class TranscodeSession {
     this.#publish = publish;
     this.#settings = settings;
     this.#deps = { ...deps, logger: deps.logger.child({ streamId, sessionId }) };
+    this.#rungs = (publish.grant.renditionsToKeep ?? []).map((rung) => ({ ...rung, isDefault: false }));
     this.#pending = new PendingPackets(settings.limits.pendingBytesMax, (count) =>
       deps.metrics.pendingDiscarded.inc(count),
     );
