@@ -2,7 +2,7 @@
 # Makes a Debian machine with Node.js 20 (or newer) and npm ready to run this system.
 #
 #   ./setup.sh         what `npm start` needs: ffmpeg and the npm packages
-#   ./setup.sh test    also what `npm test` needs: Chromium, Redis, PostgreSQL, nginx
+#   ./setup.sh test    also what `npm test` needs: Chromium, Redis, PostgreSQL, nginx, Varnish
 #
 # It may be run again at any time and then does only what is missing. It starts no service. It talks to Debian's and
 # npm's package registries as this machine is set up to reach them, and to nothing else.
@@ -25,7 +25,7 @@ usage() {
 Usage: ./setup.sh [test]
 
   ./setup.sh        installs what `npm start` needs (ffmpeg, npm packages)
-  ./setup.sh test   installs what `npm test` needs as well (Chromium, Redis, PostgreSQL, nginx)
+  ./setup.sh test   installs what `npm test` needs as well (Chromium, Redis, PostgreSQL, nginx, Varnish)
 
 Only what is missing is installed; nothing is started.
 TEXT
@@ -45,6 +45,7 @@ find_missing_packages() {
     has_command redis-cli || missing+=(redis-tools)
     has_postgres || missing+=(postgresql)
     has_command nginx || missing+=(nginx)
+    has_command varnishd || missing+=(varnish)
     has_command openssl || missing+=(openssl)
   fi
 }
@@ -101,7 +102,7 @@ keep_servers_off() {
   local package
   for package in "$@"; do
     case $package in
-      redis-server | postgresql | nginx)
+      redis-server | postgresql | nginx | varnish)
         as_root systemctl disable "$package" >/dev/null 2>&1 ||
           say "note: $package may start at the next boot (systemctl disable $package did not work)"
         ;;
