@@ -235,7 +235,8 @@ describe('the player page in Chromium', () => {
       await page.keyboard.press('f');
       const full = (): Promise<boolean> => page.evaluate('document.fullscreenElement?.id === "stage"');
       await waitFor('full screen', full);
-      expect(await page.getAttribute('#fullscreen', 'aria-pressed')).toBe('true');
+      // The page hears of it after the document has changed.
+      await page.waitForSelector('#fullscreen[aria-pressed="true"]');
       await page.keyboard.press('f');
       await waitFor('a window again', async () => !(await full()));
     });
