@@ -239,6 +239,8 @@ describe('the player page in Chromium', () => {
       await page.waitForSelector('#fullscreen[aria-pressed="true"]');
       await page.keyboard.press('f');
       await waitFor('a window again', async () => !(await full()));
+      await page.waitForSelector('#fullscreen[aria-pressed="false"]');
+      expect(await full()).toBe(false);
     });
 
     it('every control can be reached, shows its focus and has a name', async () => {
