@@ -41,6 +41,8 @@ export async function startFaultyCdn(originUrl: string): Promise<FaultyCdn> {
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { fault } = cdn;
+    // Errors too, so that players in a browser see their status.
+    response.setHeader('access-control-allow-origin', '*');
     const url = new URL(request.url ?? '/', originUrl);
     const isPlaylist = url.pathname.endsWith('/index.m3u8');
     const isPart = url.pathname.endsWith('.m4s');

@@ -1,0 +1,184 @@
+import { readFile } from 'node:fs/promises';
+import { createServer, type ServerResponse } from 'node:http';
+import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
+import type { Browser } from 'playwright-core';
+import type { SteeringManifest } from '#protocol/steering/steering-manifest.ts';
+import { steeredPlaylist } from '#tests/support/steered-playlist.ts';
+import { waitFor } from '#tests/support/wait-for.ts';
+
+export const PLAYERS = ['hls.js', 'shaka-player'] as const;
+export type PlayerName = (typeof PLAYERS)[number];
+
+/** A player in Chromium that plays a steered playlist. */
+export type SteeredPlayer = {
+  readonly name: PlayerName;
+  /** Parts, segments and inits that a CDN answered with 200, oldest first. */
+  readonly loads: readonly { readonly cdn: string; readonly atMs: number }[];
+  /** Statuses of the steering server's answers. */
+  readonly steeringStatuses: readonly number[];
+  /** Position, and the longest time that it did not move since this was asked last. */
+  progress(): Promise<{ readonly timeS: number; readonly standstillMs: number }>;
+  /** Errors that the player told of, for the message of a test that failed. */
+  errors(): Promise<readonly string[]>;
+  close(): Promise<void>;
+};
+
+export type SteeredPlayers = {
+  /** Opens a player for a session; players of one session get the same token and so the same order. */
+  open(browser: Browser, name: PlayerName, session: string): Promise<SteeredPlayer>;
+  /** The order that steering gave for the session when its playlist was made. */
+  orderOf(session: string): Promise<readonly string[]>;
+  /** The order that steering gives for the session now. */
+  orderNow(session: string): Promise<readonly string[]>;
+  close(): Promise<void>;
+};
+
+export type SteeredPlayersOptions = {
+  /** URL of the origin's multivariant playlist. */
+  readonly playlistUrl: string;
+  /** `http://host:port` of the steering server. */
+  readonly steeringUrl: string;
+  readonly streamId: string;
+  /** Base URL per CDN. */
+  readonly cdns: ReadonlyMap<string, string>;
+};
+
+const require = createRequire(import.meta.url);
+const SCRIPTS: Readonly<Record<PlayerName, string>> = {
+  'hls.js': require.resolve('hls.js/dist/hls.min.js'),
+  'shaka-player': require.resolve('shaka-player/dist/shaka-player.compiled.js'),
+};
+/** As their authors ship them, but for a distance to the live edge that a busy machine can keep. */
+const START: Readonly<Record<PlayerName, string>> = {
+  'hls.js': `
+    const hls = new Hls({ liveSyncDuration: 4 });
+    hls.on(Hls.Events.ERROR, (_, data) => errors.push(data.details + (data.fatal ? ' (fatal)' : '')));
+    hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
+    hls.loadSource(url);
+    hls.attachMedia(video);`,
+  'shaka-player': `
+    const player = new shaka.Player();
+    player.addEventListener('error', ({ detail }) => errors.push([detail.code, detail.data, detail.message].join(' ')));
+    player.attach(video).then(() => player.load(url)).then(() => video.play(), (error) => errors.push(String(error)));`,
+};
+
+/** Stands in for an edge: gives each session its steered playlist, and the pages that play it. */
+export async function startSteeredPlayers(options: SteeredPlayersOptions): Promise<SteeredPlayers> {
+  const answers = new Map<string, Promise<SteeringManifest>>();
+  const askSteering = async (url: string): Promise<SteeringManifest> => {
+    const answer = await fetch(url);
+    if (answer.status !== 200) throw new Error(`a player got ${answer.status}`);
+    return (await answer.json()) as SteeringManifest;
+  };
+  const firstAnswer = (session: string): Promise<SteeringManifest> => {
+    const known = answers.get(session);
+    if (known !== undefined) return known;
+    const asked = askSteering(`${options.steeringUrl}/steering/v1/${options.streamId}`);
+    answers.set(session, asked);
+    return asked;
+  };
+  const playlist = async (session: string): Promise<string> => {
+    const manifest = await firstAnswer(session);
+    const master = await (await fetch(options.playlistUrl)).text();
+    const folder = new URL('.', options.playlistUrl).pathname;
+    // Always in the same order: what a player begins with is not what is listed first.
+    const pathways = new Map([...options.cdns].map(([name, base]) => [name, `${base}${folder}`]));
+    return steeredPlaylist({
+      master,
+      pathways,
+      first: manifest['PATHWAY-PRIORITY'][0] ?? '.',
+      serverUri: manifest['RELOAD-URI'] ?? '',
+    });
+  };
+  const serve = async (target: string, response: ServerResponse): Promise<void> => {
+    const [, kind = '', session = '', name = ''] = target.split('/');
+    const player = PLAYERS.find((known) => known === name);
+    if (kind === 'master') return send(response, 'application/vnd.apple.mpegurl', await playlist(session));
+    if (player === undefined) return void response.writeHead(404).end();
+    if (kind === 'script') return send(response, 'text/javascript', await readFile(SCRIPTS[player], 'utf8'));
+    send(response, 'text/html', page(player, session));
+  };
+  const server = createServer((request, response) => {
+    serve(request.url ?? '', response).catch((error: unknown) => {
+      response.writeHead(500).end(String(error));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+  return {
+    open: (browser, name, session) => openPlayer(browser, name, `${url}/play/${session}/${name}`, options),
+    orderOf: async (session) => (await firstAnswer(session))['PATHWAY-PRIORITY'],
+    orderNow: async (session) =>
+      (await askSteering((await firstAnswer(session))['RELOAD-URI'] ?? ''))['PATHWAY-PRIORITY'],
+    close: async () => {
+      server.closeAllConnections();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+async function openPlayer(
+  browser: Browser,
+  name: PlayerName,
+  url: string,
+  options: SteeredPlayersOptions,
+): Promise<SteeredPlayer> {
+  const context = await browser.newContext({ viewport: { width: 400, height: 300 } });
+  const tab = await context.newPage();
+  const loads: { cdn: string; atMs: number }[] = [];
+  const steeringStatuses: number[] = [];
+  const byOrigin = new Map([...options.cdns].map(([cdn, base]) => [new URL(base).origin, cdn]));
+  tab.on('response', (response) => {
+    const { origin, pathname } = new URL(response.url());
+    if (origin === options.steeringUrl) steeringStatuses.push(response.status());
+    const cdn = byOrigin.get(origin);
+    if (cdn !== undefined && response.status() === 200 && /\.(?:m4s|mp4)$/.test(pathname))
+      loads.push({ cdn, atMs: performance.now() });
+  });
+  const progress: SteeredPlayer['progress'] = () => tab.evaluate('window.progress()');
+  const errors: SteeredPlayer['errors'] = () => tab.evaluate('window.errors');
+  await tab.goto(url);
+  try {
+    await waitFor(`${name} to play`, async () => (await progress()).timeS > 0.5 && loads.length > 3, {
+      deadlineMs: 20_000,
+      intervalMs: 100,
+    });
+  } catch (error) {
+    const said = (await errors()).slice(-10).join(', ');
+    await context.close();
+    throw new Error(`${name} does not play: ${said}`, { cause: error });
+  }
+  await progress();
+  return { name, loads, steeringStatuses, progress, errors, close: () => context.close() };
+}
+
+function page(player: PlayerName, session: string): string {
+  return `<!doctype html><video muted playsinline width="320"></video>
+<script src="/script/${session}/${player}"></script>
+<script>
+  const video = document.querySelector('video');
+  const url = new URL('/master/${session}/master.m3u8', location.href).href;
+  const errors = (window.errors = []);
+  let position = -1, movedMs = 0, standstillMs = 0;
+  setInterval(() => {
+    const nowMs = performance.now();
+    if (video.currentTime !== position) movedMs = nowMs;
+    position = video.currentTime;
+    standstillMs = Math.max(standstillMs, nowMs - movedMs);
+  }, 50);
+  let firstS;
+  window.progress = () => {
+    if (firstS === undefined && !video.paused && video.readyState > 2) firstS = video.currentTime;
+    const seen = { timeS: firstS === undefined ? 0 : video.currentTime - firstS, standstillMs };
+    standstillMs = 0;
+    return seen;
+  };
+  ${START[player]}
+</script>`;
+}
+
+function send(response: ServerResponse, type: string, body: string): void {
+  response.writeHead(200, { 'content-type': type, 'cache-control': 'no-store' }).end(body);
+}
