@@ -116,7 +116,7 @@ describe('PUT of a part', () => {
     ['a name that is none', 400, 'upload_path_invalid', {}, { path: '/ingest/v1/show/720p/01.0.m4s' }],
     ['a part beyond the grid', 422, 'part_invalid', { part: 6 }],
     ['a segment before the timeline', 422, 'part_invalid', { msn: 5, startTicks: 0, durationTicks: 10_000 }],
-    ['a part longer than PART-TARGET', 422, 'part_invalid', { durationTicks: 10_261 }],
+    ['a part longer than PART-TARGET', 422, 'part_invalid', { durationTicks: 10_801 }],
     ['a part of no length', 422, 'part_invalid', { durationTicks: 0 }],
     ['a start outside the grid', 422, 'part_invalid', { startTicks: 30_000 }],
     ['something else', 422, 'part_invalid', {}, { body: new TextEncoder().encode('<html></html>') }],
