@@ -105,6 +105,8 @@ keep_servers_off() {
       redis-server | postgresql | nginx | varnish)
         as_root systemctl disable "$package" >/dev/null 2>&1 ||
           say "note: $package may start at the next boot (systemctl disable $package did not work)"
+        # Its log writer comes as a service of its own.
+        [[ $package != varnish ]] || as_root systemctl disable varnishncsa >/dev/null 2>&1 || true
         ;;
     esac
   done
