@@ -179,7 +179,7 @@ describe('§6.2.5.2 Blocking Playlist Reload', () => {
   });
 
   it('B8: a part beyond the Advance Part Limit is answered 400 at once', async () => {
-    // PART-TARGET is 0.342 s: 3 / 0.342 = 8 parts beyond part 1.
+    // PART-TARGET is 0.36 s: 3 / 0.36 = 8 parts beyond part 1.
     expect(await problemOf(await ask(`_HLS_msn=${open()}&_HLS_part=10`))).toEqual([
       400,
       'part_too_far',
