@@ -13,6 +13,7 @@ import { placePart, type PartOutcome } from '#origin/live/part-placement.ts';
 import { RenderedPlaylist } from '#origin/live/playlist-snapshot.ts';
 import { RequestWaiters } from '#origin/live/request-waiters.ts';
 import { TimelineGrid } from '#origin/live/timeline-grid.ts';
+import type { TimelineDecision } from '#origin/live/timeline-input.ts';
 import { timelineStartUtcMs, type ListedEnd } from '#origin/live/timeline-plan.ts';
 
 /** Renditions of one playlist's life, retired ones included; more begin a new playlist. */
@@ -30,6 +31,7 @@ export class LivePresentation {
   readonly #renditions = new Map<string, LiveRendition>();
   #grid: TimelineGrid;
   #timelines = 0;
+  #timelineStartUtcMs = 0;
   #timelineBeganMs = 0;
   #lead: { readonly position: PartPosition; readonly atMs: number } | undefined;
   #cadence: GapCadence | undefined;
@@ -95,6 +97,11 @@ export class LivePresentation {
     );
   }
 
+  /** What was decided about the newest timeline. */
+  get timelineStart(): Pick<TimelineDecision, 'startUtcMs' | 'discontinuityNumber'> {
+    return { startUtcMs: this.#timelineStartUtcMs, discontinuityNumber: this.#timelines - 1 };
+  }
+
   get timelineAgeMs(): number {
     return this.#clock.monotonicMs() - this.#timelineBeganMs;
   }
@@ -109,14 +116,20 @@ export class LivePresentation {
    * Goes over to a new timeline. All renditions first reach the same place, then are filled with gaps up to its first
    * segment, so that the discontinuity has the same number in all of them.
    */
-  beginTimeline(presentation: Presentation, timeline: number, anchorUtcMs: number): void {
+  beginTimeline(
+    presentation: Presentation,
+    timeline: number,
+    anchorUtcMs: number,
+    assigned?: TimelineDecision,
+  ): void {
     this.stopGaps();
     const nowMs = this.#clock.monotonicMs();
     const grid = new TimelineGrid(presentation, timeline);
     this.#closeUpTo(grid.firstMsn - 1, anchorUtcMs, nowMs);
-    const startUtcMs = timelineStartUtcMs(anchorUtcMs, this.#listedEnd());
-    const discontinuityNumber = this.#timelines;
-    this.#timelines += 1;
+    const startUtcMs = assigned?.startUtcMs ?? timelineStartUtcMs(anchorUtcMs, this.#listedEnd());
+    const discontinuityNumber = assigned?.discontinuityNumber ?? this.#timelines;
+    this.#timelineStartUtcMs = startUtcMs;
+    this.#timelines = discontinuityNumber + 1;
     this.#grid = grid;
     this.#timelineBeganMs = nowMs;
     const byId = new Map(presentation.renditions.map((rendition) => [rendition.id, rendition]));

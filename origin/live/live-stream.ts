@@ -21,7 +21,7 @@ import { RetainedSegments } from '#origin/live/retained-segments.ts';
 import { SessionFence, type Writer } from '#origin/live/session-fence.ts';
 import { assertPlayable } from '#origin/live/timeline-grid.ts';
 import { firstMsnOf } from '#origin/live/timeline-plan.ts';
-import type { SessionEndReason, TimelineInput } from '#origin/live/timeline-input.ts';
+import type { SessionEndReason, TimelineDecision, TimelineInput } from '#origin/live/timeline-input.ts';
 
 /** What a stream shares with all others of the process. */
 export type LiveStreamDeps = {
@@ -63,6 +63,7 @@ export class LiveStream {
   readonly #fence = new SessionFence();
   #reconnectWindowMs = 0;
   #timelines = 0;
+  #isContinued = false;
   #bytes = 0;
   /** Ends the playlist when the broadcaster stays away, or forgets it when it has ended. */
   #timer: Timer | undefined;
@@ -84,6 +85,16 @@ export class LiveStream {
     );
   }
 
+  /** The session that writes the stream, or has written it last. */
+  get writer(): Pick<Writer, 'sessionId' | 'fencingToken'> | undefined {
+    return this.#fence.writer;
+  }
+
+  /** Monotonic time at which the newest part was listed; undefined before the first. */
+  get lastPartAtMs(): number | undefined {
+    return this.#presentation?.lastPartAtMs;
+  }
+
   get isEnded(): boolean {
     return this.#presentation?.isEnded ?? true;
   }
@@ -95,27 +106,63 @@ export class LiveStream {
     this.#reconnectWindowMs = input.reconnectWindowMs;
     const lastNumber = Math.max(input.lastMsnFloor, this.#lastMsn);
     let presentation = this.#presentation;
-    let firstMsn = this.#firstMsnAfter(lastNumber, input);
-    const nowUtcMs = this.#deps.clock.nowMs();
-    const continuedMsn = Math.max(
-      firstMsn,
-      presentation?.firstMsnAfterGap(Math.min(input.anchorUtcMs, nowUtcMs)) ?? 0,
-    );
-    const isContinued = presentation?.canContinue(input.presentation, continuedMsn) === true;
-    if (presentation !== undefined && isContinued) firstMsn = continuedMsn;
-    else {
-      if (lastNumber > 0) firstMsn = this.#firstMsnAfter(lastNumber + NEW_PLAYLIST_MSN_MARGIN, input);
+    const { firstMsn, isContinued } = this.#planTimeline(input, lastNumber);
+    if (presentation === undefined || !isContinued) {
       if (presentation !== undefined) this.#replace(presentation);
       presentation = this.#newPresentation(input.presentation, input.liveWindowMs);
     }
+    this.#isContinued = isContinued;
     this.#timer?.cancel();
     // A timeline has the number of its first segment: it grows, also over restarts, and no init segment's URL comes twice.
     this.#fence.beginTimeline(firstMsn);
     this.#timelines += 1;
     this.#presentation = presentation;
-    presentation.beginTimeline(input.presentation, firstMsn, input.anchorUtcMs);
+    presentation.beginTimeline(input.presentation, firstMsn, input.anchorUtcMs, input.assigned);
     this.#deps.logger.info({ streamId: this.id, firstMsn, isContinued }, 'timeline begun');
     return { timeline: firstMsn, firstMsn };
+  }
+
+  /** What was decided about the newest timeline, for the other origins that hold the stream. */
+  get timelineDecision(): TimelineDecision | undefined {
+    if (this.#presentation === undefined) return undefined;
+    return {
+      firstMsn: this.#fence.timeline,
+      isContinued: this.#isContinued,
+      ...this.#presentation.timelineStart,
+    };
+  }
+
+  /** @throws {ProblemError} 409 `timeline_elsewhere` when what another origin has decided does not fit what is here */
+  #planTimeline(
+    input: TimelineInput,
+    lastNumber: number,
+  ): Pick<TimelineDecision, 'firstMsn' | 'isContinued'> {
+    const presentation = this.#presentation;
+    const { assigned } = input;
+    if (assigned !== undefined) {
+      const fits = presentation?.canContinue(input.presentation, assigned.firstMsn) === true;
+      const isNext = presentation?.timelineStart.discontinuityNumber === assigned.discontinuityNumber - 1;
+      if (assigned.firstMsn <= this.#lastMsn || (assigned.isContinued && !(fits && isNext)))
+        throw new ProblemError(
+          409,
+          'timeline_elsewhere',
+          'The playlists here are not those of the timeline.',
+        );
+      return assigned;
+    }
+    const firstMsn = this.#firstMsnAfter(lastNumber, input);
+    const nowUtcMs = this.#deps.clock.nowMs();
+    const continuedMsn = Math.max(
+      firstMsn,
+      presentation?.firstMsnAfterGap(Math.min(input.anchorUtcMs, nowUtcMs)) ?? 0,
+    );
+    if (presentation?.canContinue(input.presentation, continuedMsn) === true)
+      return { firstMsn: continuedMsn, isContinued: true };
+    if (lastNumber === 0) return { firstMsn, isContinued: false };
+    return {
+      firstMsn: this.#firstMsnAfter(lastNumber + NEW_PLAYLIST_MSN_MARGIN, input),
+      isContinued: false,
+    };
   }
 
   /** See `LiveStreams.sessionEnded`. */

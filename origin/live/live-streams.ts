@@ -14,7 +14,7 @@ import type { SessionEndReason, TimelineInput } from '#origin/live/timeline-inpu
 
 export type { LiveRenditionStatus, LiveStatus } from '#origin/live/live-status.ts';
 export type { LiveStream } from '#origin/live/live-stream.ts';
-export type { SessionEndReason, TimelineInput } from '#origin/live/timeline-input.ts';
+export type { SessionEndReason, TimelineDecision, TimelineInput } from '#origin/live/timeline-input.ts';
 
 export type LiveStreamsDeps = { readonly clock: Clock; readonly logger: Logger; readonly metrics: Metrics };
 
@@ -97,6 +97,11 @@ export class LiveStreams {
     if (known !== undefined) return known;
     const deadlineMs = this.#clock.monotonicMs() + ARRIVAL_HOLD_MS;
     return this.#arrivals.wait(`stream ${streamId}`, ({ id }) => id === streamId, { deadlineMs, client });
+  }
+
+  /** The streams that have a live window here. */
+  list(): LiveStream[] {
+    return [...this.#streams.values()];
   }
 
   status(streamId: string): LiveStatus | undefined {

@@ -21,6 +21,13 @@ export class SessionFence {
     return this.#timeline;
   }
 
+  /** The newest session; undefined before the first. */
+  get writer(): { readonly sessionId: string; readonly fencingToken: number } | undefined {
+    return this.#sessionId === ''
+      ? undefined
+      : { sessionId: this.#sessionId, fencingToken: this.#fencingToken };
+  }
+
   isNewest(sessionId: string): boolean {
     return this.#sessionId === sessionId;
   }

@@ -14,6 +14,18 @@ export type TimelineInput = {
   readonly reconnectWindowMs: number;
   /** How much media a playlist lists; never less than the spec's minimum, whatever is asked. */
   readonly liveWindowMs: number;
+  /** What another origin that holds the stream has decided; it is taken over or refused, never changed. */
+  readonly assigned?: TimelineDecision;
+};
+
+/** Everything about a timeline that origins could decide differently, and must not. */
+export type TimelineDecision = {
+  readonly firstMsn: number;
+  /** Whether it goes on in the playlists that there are. */
+  readonly isContinued: boolean;
+  /** Wall clock of media time 0, fractional ms since the Unix epoch. */
+  readonly startUtcMs: number;
+  readonly discontinuityNumber: number;
 };
 
 /** Why a session ended; see `LiveStreams.sessionEnded`. */

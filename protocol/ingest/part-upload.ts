@@ -1,3 +1,5 @@
+import { ORIGIN_URL_PATTERN } from '#protocol/ingest/publish-session.ts';
+
 /**
  * The media half of the contract between a transcoder and an origin: one `PUT` per part, in order within a rendition,
  * idempotent, over keep-alive connections.
@@ -27,6 +29,28 @@ export const UPLOAD_HEADERS = {
   /** `sha-256=:{base64}:` of the body. @spec RFC 9530 §2 */
   digest: 'content-digest',
 } as const;
+
+/**
+ * Header of every answer to an upload where several origins share the streams: a number that grows with each change, and
+ * the origins that are to get the parts from now on, as {@link HoldersNote} says.
+ */
+export const HOLDERS_HEADER = 'publish-origins';
+
+/** Which origins hold a stream. A note with a lower version than one that was seen is old news. */
+export type HoldersNote = { readonly version: number; readonly origins: readonly string[] };
+
+/** `{version} {url} {url}…` */
+export function formatHoldersNote({ version, origins }: HoldersNote): string {
+  return [version, ...origins].join(' ');
+}
+
+/** Reads {@link HOLDERS_HEADER}; undefined when it is missing or not what it must be. */
+export function parseHoldersNote(header: string | undefined): HoldersNote | undefined {
+  const match = /^(\d{1,15})((?: \S{1,256}){1,8})$/.exec(header ?? '');
+  const origins = match?.[2]?.trim().split(' ') ?? [];
+  if (match === null || !origins.every((url) => ORIGIN_URL_PATTERN.test(url))) return undefined;
+  return { version: Number(match[1]), origins };
+}
 
 /** Most bytes of one part, and of one init segment. */
 export const PART_BYTES_MAX = 8 * 1024 * 1024;

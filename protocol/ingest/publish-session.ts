@@ -34,6 +34,9 @@ export const RENDITION_ID_PATTERN = /^[a-z0-9_-]{1,32}$/;
 /** The rendition that is the broadcaster's own video, untranscoded. */
 export const COPIED_RENDITION_ID = 'source';
 
+/** Scheme, host and port of an origin, as its peers and the transcoders reach it. */
+export const ORIGIN_URL_PATTERN = /^https?:\/\/[^/?#\s;,@]+$/;
+
 /** How often an ingest says that its broadcaster is alive, and after how long an origin stops believing it. */
 export const HEARTBEAT_INTERVAL_MS = 1_000;
 export const HEARTBEAT_EXPIRY_MS = 3_000;
@@ -170,6 +173,11 @@ export const TimelineGrant = z.object({
   /** Grows with every timeline of the stream, not by one; also the n of `init-{n}.mp4`. */
   timeline: z.int().min(0),
   firstMsn: z.int().min(1),
+  /**
+   * `http(s)://host:port` of every origin that holds the stream: each gets every part. Without it the origin that has
+   * answered is the only one.
+   */
+  origins: z.array(z.string().regex(ORIGIN_URL_PATTERN)).min(1).max(8).optional(),
 });
 export type TimelineGrant = z.infer<typeof TimelineGrant>;
 
