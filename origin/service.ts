@@ -14,6 +14,7 @@ import { createLiveRoutes } from '#origin/api/live-routes.ts';
 import { DEFAULT_STREAM_SETTINGS } from '#origin/api/stream-requests.ts';
 import { createStreamRoutes } from '#origin/api/stream-routes.ts';
 import { openControlPlane, type ControlPlane } from '#origin/control-plane.ts';
+import { createPlaybackListener } from '#origin/http/playback-listener.ts';
 import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
 import { createUploadRoutes } from '#origin/http/upload-routes.ts';
 import { DEFAULT_LIVE_SETTINGS, type LiveSettings } from '#origin/live/live-settings.ts';
@@ -81,7 +82,10 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   const control = await openControlPlane(settings, { ...deps, live }, started);
   let serving = true;
   const app = createApp(settings, deps, live, control, () => serving);
+  const { directory } = control;
+  const playback = createPlaybackRoutes(live, { logger, isKnownStream: (id) => directory.isKnown(id) });
   const server = await listen(app.fetch, {
+    first: createPlaybackListener(playback),
     port: settings.ORIGIN_PORT,
     host: settings.ORIGIN_HOST,
     connectionsMax: settings.ORIGIN_CONNECTIONS_MAX,
@@ -119,7 +123,6 @@ function createApp(
   const app = new Hono();
   app.onError(toProblem(logger));
   app.notFound(notFound);
-  app.route('/', createPlaybackRoutes(live, { logger, isKnownStream: (id) => directory.isKnown(id) }));
   app.route('/', createUploadRoutes(live, { ingestToken: settings.INGEST_TOKEN }));
   for (const path of ['/api/*', '/ingest/v1/sessions/*', '/ingest/v1/:streamId/end'])
     app.use(path, async (context, next) => {

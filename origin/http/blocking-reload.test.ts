@@ -1,11 +1,12 @@
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createLogger } from '#runtime/log.ts';
-import { listen, type RunningHttpServer } from '#runtime/http/server.ts';
-import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
+import type { RunningHttpServer } from '#runtime/http/server.ts';
 import { parseStrictly } from '#origin/live/testing/strict-parser.ts';
 import { makePresentation } from '#origin/live/testing/synthetic-media.ts';
 import { TestPublisher, createTestOrigin, type TestOrigin } from '#origin/live/testing/test-publisher.ts';
+import { servePlayback } from '#origin/testing/serve-playback.ts';
 
 let origin: TestOrigin;
 let publisher: TestPublisher;
@@ -15,8 +16,7 @@ beforeEach(async () => {
   origin = createTestOrigin();
   // Segments of six parts; after this, segment `complete` is the last complete one and two parts of the next are in.
   publisher = new TestPublisher(origin).begin().putSegments(4).putCells(2);
-  const app = createPlaybackRoutes(origin.streams, { logger: createLogger('test', 'silent') });
-  server = await listen(app.fetch, { port: 0, host: '127.0.0.1' });
+  server = await servePlayback(origin.streams);
 });
 afterEach(async () => {
   await origin.streams.close();
@@ -321,9 +321,8 @@ describe('many who wait', () => {
   it('are bounded: 503 with Retry-After for one too many', async () => {
     origin = createTestOrigin({ streamWaitersMax: 2 });
     publisher = new TestPublisher(origin).begin().putSegments(4).putCells(2);
-    const app = createPlaybackRoutes(origin.streams, { logger: createLogger('test', 'silent') });
     await server.close(0);
-    server = await listen(app.fetch, { port: 0, host: '127.0.0.1' });
+    server = await servePlayback(origin.streams);
     const held = [
       await askAndHold(`_HLS_msn=${open()}&_HLS_part=2`),
       await askAndHold(`_HLS_msn=${open()}&_HLS_part=3`),
@@ -342,11 +341,11 @@ describe('many who wait', () => {
     });
     expect(raw.headers.get('content-encoding')).toBeNull();
     const text = await raw.text();
-    const app = createPlaybackRoutes(origin.streams, { logger: createLogger('test', 'silent') });
-    const compressed = await app.request('/live/show/720p/index.m3u8', {
-      headers: { 'accept-encoding': 'gzip' },
-    });
-    expect(compressed.headers.get('content-encoding')).toBe('gzip');
-    expect(gunzipSync(await compressed.bytes()).toString()).toBe(text);
+    const [compressed] = (await once(
+      get(`${server.url}/live/show/720p/index.m3u8`, { headers: { 'accept-encoding': 'gzip' } }),
+      'response',
+    )) as [IncomingMessage];
+    expect(compressed.headers['content-encoding']).toBe('gzip');
+    expect(gunzipSync(Buffer.concat(await compressed.toArray())).toString()).toBe(text);
   });
 });

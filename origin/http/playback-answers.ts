@@ -1,3 +1,4 @@
+import { problemParts, type ProblemError } from '#runtime/http/problem.ts';
 import type { MediaAnswer, PlaylistAnswer } from '#origin/live/live-playback.ts';
 import { acceptsGzip, matchesEtag, readRange } from '#origin/http/byte-range.ts';
 
@@ -9,7 +10,7 @@ export type AnswerConditions = {
   readonly ifRange?: string | undefined;
 };
 
-/** An answer before it becomes a Response. The body is shared by all who get it; nobody may write to it. */
+/** An answer before it is sent. The body is shared by all who get it; nobody may write to it. */
 export type Answer = {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -117,5 +118,16 @@ export function answerMedia({ media, kind }: MediaAnswer, conditions: AnswerCond
       'content-length': String(range.last - range.first + 1),
     },
     body: media.bytes.subarray(range.first, range.last + 1),
+  };
+}
+
+/** An expected failure. */
+export function answerProblem(problem: ProblemError): Answer {
+  const { headers, body } = problemParts(problem);
+  const bytes = new TextEncoder().encode(body);
+  return {
+    status: problem.status,
+    headers: { ...CORS_HEADERS, ...headers, 'content-length': String(bytes.length) },
+    body: bytes,
   };
 }

@@ -1,10 +1,9 @@
 import { request as httpRequest } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createLogger } from '#runtime/log.ts';
-import { listen, type RunningHttpServer } from '#runtime/http/server.ts';
-import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
+import type { RunningHttpServer } from '#runtime/http/server.ts';
 import { parseMultivariantStrictly, parseStrictly } from '#origin/live/testing/strict-parser.ts';
 import { TestPublisher, createTestOrigin, type TestOrigin } from '#origin/live/testing/test-publisher.ts';
+import { servePlayback } from '#origin/testing/serve-playback.ts';
 
 let origin: TestOrigin;
 let publisher: TestPublisher;
@@ -13,12 +12,10 @@ let server: RunningHttpServer;
 beforeEach(async () => {
   origin = createTestOrigin();
   publisher = new TestPublisher(origin).begin();
-  const app = createPlaybackRoutes(origin.streams, {
-    logger: createLogger('test', 'silent'),
+  server = await servePlayback(origin.streams, {
     isKnownStream: (streamId) => streamId === 'resting',
     isStarting: (streamId) => streamId === 'starting',
   });
-  server = await listen(app.fetch, { port: 0, host: '127.0.0.1' });
 });
 afterEach(async () => {
   await origin.streams.close();

@@ -1,4 +1,3 @@
-import { Hono, type Context } from 'hono';
 import {
   DeliveryDirectiveError,
   QUERY_CHARS_MAX,
@@ -6,18 +5,20 @@ import {
 } from '#protocol/hls/delivery-directives.ts';
 import { MEDIA_PLAYLIST, MULTIVARIANT_PLAYLIST, parseMediaFile } from '#protocol/hls/media-uris.ts';
 import { RENDITION_ID_PATTERN, STREAM_ID_PATTERN } from '#protocol/ingest/publish-session.ts';
-import { ProblemError, notFound, onError, problemResponse } from '#runtime/http/problem.ts';
+import { ProblemError } from '#runtime/http/problem.ts';
 import type { Logger } from '#runtime/log.ts';
-import type { Client } from '#origin/live/held-requests.ts';
+import { ClientGoneError, type Client } from '#origin/live/held-requests.ts';
 import type { LivePlayback } from '#origin/live/live-playback.ts';
 import type { LiveStreams } from '#origin/live/live-streams.ts';
 import {
   CORS_HEADERS,
   answerMedia,
   answerPlaylist,
+  answerProblem,
   type Answer,
   type AnswerConditions,
 } from '#origin/http/playback-answers.ts';
+import type { PlaybackTarget } from '#origin/http/playback-target.ts';
 
 export type PlaybackRoutesDeps = {
   readonly logger: Logger;
@@ -27,13 +28,29 @@ export type PlaybackRoutesDeps = {
   readonly isStarting?: (streamId: string) => boolean;
 };
 
+/** A request for something below `/live/`, whatever it came in with. */
+export type PlaybackRequest = {
+  readonly method: string;
+  readonly target: PlaybackTarget;
+  readonly conditions: AnswerConditions;
+  readonly client: Client;
+};
+
+/** Answers a playback request; `undefined` when its client has gone. Never rejects. */
+export type PlaybackRoutes = (request: PlaybackRequest) => Promise<Answer | undefined>;
+
 const METHODS = 'GET, HEAD, OPTIONS';
 
-/** The URL of a request, checked. */
-type PlaybackRequest = {
-  readonly context: Context;
-  readonly playback: LivePlayback;
-  readonly client: Client;
+const PREFLIGHT: Answer = {
+  status: 204,
+  headers: {
+    ...CORS_HEADERS,
+    allow: METHODS,
+    'access-control-allow-methods': METHODS,
+    'access-control-allow-headers': '*',
+    'access-control-max-age': '86400',
+  },
+  body: null,
 };
 
 /**
@@ -41,87 +58,69 @@ type PlaybackRequest = {
  * `/{rendition}/{msn}.m4s`, `/{rendition}/{msn}.{part}.m4s` and `/{rendition}/init-{n}.mp4`. Requests for what is about
  * to come are held.
  */
-export function createPlaybackRoutes(streams: LiveStreams, deps: PlaybackRoutesDeps): Hono {
-  const app = new Hono();
-  const at = (path: string, answer: (request: PlaybackRequest) => Answer | Promise<Answer>): void => {
-    app.all(path, async (context) => {
-      try {
-        const refused = refuseMethod(context);
-        if (refused !== undefined) return refused;
-        const playback = await playbackOf(context, streams, deps);
-        return toResponse(await answer({ context, playback, client: context.req.raw }));
-      } catch (error) {
-        return problemOf(error);
-      }
-    });
-  };
-
-  at(`/live/:streamId/${MULTIVARIANT_PLAYLIST}`, async ({ context, playback, client }) =>
-    answerPlaylist(await playback.multivariant(client), conditionsOf(context)),
-  );
-  at(`/live/:streamId/:renditionId/${MEDIA_PLAYLIST}`, async ({ context, playback, client }) => {
-    const directives = parseDeliveryDirectives(queryOf(context));
-    return answerPlaylist(
-      await playback.playlist(renditionIdOf(context), directives, client),
-      conditionsOf(context),
-    );
-  });
-  at('/live/:streamId/:renditionId/:file', async ({ context, playback, client }) => {
-    const renditionId = renditionIdOf(context);
-    const file = parseMediaFile(context.req.param('file') ?? '');
-    switch (file?.kind) {
-      case 'segment':
-        return answerMedia(playback.segment(renditionId, file.msn), conditionsOf(context));
-      case 'part':
-        return answerMedia(
-          await playback.part(renditionId, file.msn, file.part, client),
-          conditionsOf(context),
-        );
-      case 'init':
-        return answerMedia(await playback.init(renditionId, file.timeline, client), conditionsOf(context));
-      case undefined:
-        throw new ProblemError(404, 'file_not_found', 'No file of a rendition has such a name.');
+export function createPlaybackRoutes(streams: LiveStreams, deps: PlaybackRoutesDeps): PlaybackRoutes {
+  return async (request) => {
+    try {
+      return await answer(request, streams, deps);
+    } catch (error) {
+      if (error instanceof ClientGoneError) return undefined;
+      return answerProblem(asProblem(error, deps.logger));
     }
-  });
-
-  app.notFound(notFound);
-  app.onError(onError((error) => deps.logger.error({ err: error }, 'playback request failed')));
-  return app;
+  };
 }
 
-function refuseMethod(context: Context): Response | undefined {
-  const { method } = context.req;
-  if (method === 'GET' || method === 'HEAD') return undefined;
-  if (method === 'OPTIONS')
-    return new Response(null, {
-      status: 204,
-      headers: {
-        ...CORS_HEADERS,
-        allow: METHODS,
-        'access-control-allow-methods': METHODS,
-        'access-control-allow-headers': '*',
-        'access-control-max-age': '86400',
-      },
+async function answer(
+  { method, target, conditions, client }: PlaybackRequest,
+  streams: LiveStreams,
+  deps: PlaybackRoutesDeps,
+): Promise<Answer> {
+  if (method !== 'GET' && method !== 'HEAD') {
+    if (method === 'OPTIONS') return PREFLIGHT;
+    throw new ProblemError(405, 'method_not_allowed', `Use one of ${METHODS}.`, {
+      headers: { allow: METHODS },
     });
-  throw new ProblemError(405, 'method_not_allowed', `Use one of ${METHODS}.`, {
-    headers: { allow: METHODS },
-  });
+  }
+  const playback = await playbackOf(target, client, streams, deps);
+  const { renditionId, file, query } = target;
+  if (renditionId === undefined) return answerPlaylist(await playback.multivariant(client), conditions);
+  if (!RENDITION_ID_PATTERN.test(renditionId))
+    throw new ProblemError(
+      400,
+      'rendition_id_invalid',
+      'A rendition id has 1 to 32 small letters, digits, "_" and "-".',
+    );
+  if (file === MEDIA_PLAYLIST) {
+    const directives = parseDeliveryDirectives(query);
+    return answerPlaylist(await playback.playlist(renditionId, directives, client), conditions);
+  }
+  const media = parseMediaFile(file);
+  switch (media?.kind) {
+    case 'segment':
+      return answerMedia(playback.segment(renditionId, media.msn), conditions);
+    case 'part':
+      return answerMedia(await playback.part(renditionId, media.msn, media.part, client), conditions);
+    case 'init':
+      return answerMedia(await playback.init(renditionId, media.timeline, client), conditions);
+    case undefined:
+      throw new ProblemError(404, 'file_not_found', 'No file of a rendition has such a name.');
+  }
 }
 
 async function playbackOf(
-  context: Context,
+  { streamId, renditionId, file, query }: PlaybackTarget,
+  client: Client,
   streams: LiveStreams,
   deps: PlaybackRoutesDeps,
 ): Promise<LivePlayback> {
-  const streamId = context.req.param('streamId') ?? '';
   if (!STREAM_ID_PATTERN.test(streamId))
     throw new ProblemError(400, 'stream_id_invalid', 'A stream id has 1 to 64 letters, digits, "_" and "-".');
-  if (queryOf(context).length > QUERY_CHARS_MAX)
+  if (query.length > QUERY_CHARS_MAX)
     throw new ProblemError(400, 'query_too_long', `The query is longer than ${QUERY_CHARS_MAX} characters.`);
+  if (renditionId === undefined && file !== MULTIVARIANT_PLAYLIST)
+    throw new ProblemError(404, 'file_not_found', 'No file of a stream has such a name.');
   const stream = streams.get(streamId);
   if (stream !== undefined) return stream.playback;
-  if (deps.isStarting?.(streamId) === true)
-    return (await streams.arrival(streamId, context.req.raw)).playback;
+  if (deps.isStarting?.(streamId) === true) return (await streams.arrival(streamId, client)).playback;
   const isKnown = deps.isKnownStream?.(streamId) ?? false;
   throw new ProblemError(
     404,
@@ -131,43 +130,10 @@ async function playbackOf(
   );
 }
 
-function renditionIdOf(context: Context): string {
-  const renditionId = context.req.param('renditionId') ?? '';
-  if (!RENDITION_ID_PATTERN.test(renditionId))
-    throw new ProblemError(
-      400,
-      'rendition_id_invalid',
-      'A rendition id has 1 to 32 small letters, digits, "_" and "-".',
-    );
-  return renditionId;
-}
-
-function queryOf(context: Context): string {
-  const { url } = context.req;
-  const start = url.indexOf('?');
-  return start === -1 ? '' : url.slice(start + 1);
-}
-
-function conditionsOf({ req }: Context): AnswerConditions {
-  return {
-    acceptEncoding: req.header('accept-encoding'),
-    ifNoneMatch: req.header('if-none-match'),
-    range: req.header('range'),
-    ifRange: req.header('if-range'),
-  };
-}
-
-function toResponse({ status, headers, body }: Answer): Response {
-  return new Response(body, { status, headers });
-}
-
-function problemOf(error: unknown): Response {
-  const problem =
-    error instanceof DeliveryDirectiveError
-      ? new ProblemError(400, error.code, error.message, { cause: error })
-      : error;
-  if (!(problem instanceof ProblemError)) throw problem;
-  const response = problemResponse(problem);
-  for (const [name, value] of Object.entries(CORS_HEADERS)) response.headers.set(name, value);
-  return response;
+function asProblem(error: unknown, logger: Logger): ProblemError {
+  if (error instanceof ProblemError) return error;
+  if (error instanceof DeliveryDirectiveError)
+    return new ProblemError(400, error.code, error.message, { cause: error });
+  logger.error({ err: error }, 'playback request failed');
+  return new ProblemError(500, 'internal_error', 'Something failed on our side; try again.');
 }

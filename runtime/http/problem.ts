@@ -32,8 +32,11 @@ export class ProblemError extends Error {
   }
 }
 
-/** The body and headers of a {@link ProblemError} as a Response. Errors are never cached unless the error says so. */
-export function problemResponse(error: ProblemError): Response {
+/** A {@link ProblemError} as it is sent. Errors are never cached unless the error says so. */
+export function problemParts(error: ProblemError): {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+} {
   const body = {
     type: `urn:problem:${error.code}`,
     status: error.status,
@@ -41,15 +44,21 @@ export function problemResponse(error: ProblemError): Response {
     detail: error.message,
     ...(error.fields.length > 0 ? { errors: error.fields } : {}),
   };
-  return new Response(JSON.stringify(body), {
-    status: error.status,
+  return {
+    body: JSON.stringify(body),
     headers: {
       'content-type': 'application/problem+json',
       'cache-control': 'no-store',
       'access-control-allow-origin': '*',
       ...error.headers,
     },
-  });
+  };
+}
+
+/** The body and headers of a {@link ProblemError} as a Response. */
+export function problemResponse(error: ProblemError): Response {
+  const { headers, body } = problemParts(error);
+  return new Response(body, { status: error.status, headers });
 }
 
 /**

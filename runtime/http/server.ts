@@ -1,5 +1,17 @@
-import { createServer as createHttp1Server, type Server, type ServerOptions } from 'node:http';
-import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
+import {
+  createServer as createHttp1Server,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
+import {
+  createSecureServer,
+  type Http2SecureServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 
@@ -14,7 +26,20 @@ export type HttpListenOptions = {
   readonly keepAliveTimeoutMs?: number;
   /** Connections in all; one more is closed at once. */
   readonly connectionsMax?: number;
+  /** Sees every request before the fetch handler does, and may answer it. */
+  readonly first?: FirstListener;
 };
+
+/** A request of HTTP/1.1 or, through Node's compatibility API, HTTP/2. */
+export type NodeRequest = IncomingMessage | Http2ServerRequest;
+export type NodeResponse = ServerResponse | Http2ServerResponse;
+
+/**
+ * Answers a request on Node's own response, without the cost of a fetch-style Request and Response.
+ *
+ * @returns false when it leaves the request, untouched, to the fetch handler
+ */
+export type FirstListener = (incoming: NodeRequest, outgoing: NodeResponse) => boolean;
 
 /** A listening server. */
 export type RunningHttpServer = {
@@ -48,7 +73,10 @@ const HEADER_BYTES_MAX = 16 * 1024;
 export async function listen(fetch: FetchHandler, options: HttpListenOptions): Promise<RunningHttpServer> {
   // HTTP/1.0 knows no Host, and the health checks of load balancers still speak it.
   const respond = getRequestListener(fetch, { overrideGlobalObjects: false, hostname: 'localhost' });
-  const listener = (...args: Parameters<typeof respond>): void => void respond(...args);
+  const { first } = options;
+  const listener = (...args: Parameters<typeof respond>): void => {
+    if (first?.(...args) !== true) void respond(...args);
+  };
   const limits: ServerOptions = {
     headersTimeout: HEADERS_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Hono } from 'hono';
+import { createPlaybackListener } from '#origin/http/playback-listener.ts';
 import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
 import { createUploadRoutes } from '#origin/http/upload-routes.ts';
 import { DEFAULT_LIVE_SETTINGS } from '#origin/live/live-settings.ts';
@@ -40,8 +41,8 @@ export async function startLiveOrigin(streamId = 'demo'): Promise<LiveOrigin> {
   const streams = new LiveStreams(DEFAULT_LIVE_SETTINGS, deps);
   const app = new Hono();
   app.route('/', createUploadRoutes(streams, { ingestToken: TOKEN }));
-  app.route('/', createPlaybackRoutes(streams, { logger: deps.logger }));
-  const server = await listen(app.fetch, { port: 0, host: '127.0.0.1' });
+  const first = createPlaybackListener(createPlaybackRoutes(streams, { logger: deps.logger }));
+  const server = await listen(app.fetch, { port: 0, host: '127.0.0.1', first });
 
   const presentation = makePresentation();
   const writer = { sessionId: randomUUID(), fencingToken: 1 };

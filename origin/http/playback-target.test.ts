@@ -1,0 +1,31 @@
+import { describe, expect, it } from 'vitest';
+import { splitTarget } from '#origin/http/playback-target.ts';
+
+describe('the target of a playback request', () => {
+  it.each([
+    ['/live/show/master.m3u8', ['show', undefined, 'master.m3u8', '']],
+    ['/live/show/720p/index.m3u8', ['show', '720p', 'index.m3u8', '']],
+    ['/live/show/720p/index.m3u8?_HLS_msn=1&x=/a/b', ['show', '720p', 'index.m3u8', '_HLS_msn=1&x=/a/b']],
+    ['/live/show/720p/1.m4s?', ['show', '720p', '1.m4s', '']],
+    ['http://origin.example:80/live/show/720p/1.m4s?a', ['show', '720p', '1.m4s', 'a']],
+    ['/live/a%2fb/../c/d', ['a%2fb', '..', 'c/d', '']],
+    ['/live//x', ['', undefined, 'x', '']],
+  ])('%s', (url, [streamId, renditionId, file, query]) => {
+    expect(splitTarget(url)).toEqual({ streamId, renditionId, file, query });
+  });
+
+  it.each([
+    '/',
+    '/live',
+    '/live/',
+    '/live/show',
+    '/live/show?/x',
+    '/lives/a/b',
+    '*',
+    '',
+    'origin:443',
+    '/api/live/a/b',
+  ])('%s is for somebody else', (url) => {
+    expect(splitTarget(url)).toBeUndefined();
+  });
+});

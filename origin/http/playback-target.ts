@@ -1,0 +1,42 @@
+/** The URL of a playback request in its pieces, as they were sent: nothing is decoded, for no name of ours needs it. */
+export type PlaybackTarget = {
+  readonly streamId: string;
+  /** Undefined for what lies directly below the stream. */
+  readonly renditionId: string | undefined;
+  readonly file: string;
+  /** Without the question mark. */
+  readonly query: string;
+};
+
+const PREFIX = '/live/';
+
+/**
+ * Splits `/live/{stream}/{file}` and `/live/{stream}/{rendition}/{file}`, with or without scheme and host before it.
+ *
+ * @returns undefined when the request is for something else
+ * @spec RFC 9112 §3.2.1, §3.2.2
+ */
+export function splitTarget(url: string): PlaybackTarget | undefined {
+  const target = url.startsWith('/') ? url : originForm(url);
+  if (!target.startsWith(PREFIX)) return undefined;
+  const mark = target.indexOf('?');
+  const end = mark === -1 ? target.length : mark;
+  const query = mark === -1 ? '' : target.slice(mark + 1);
+  const first = target.indexOf('/', PREFIX.length);
+  if (first === -1 || first > end) return undefined;
+  const streamId = target.slice(PREFIX.length, first);
+  const second = target.indexOf('/', first + 1);
+  if (second === -1 || second > end)
+    return { streamId, renditionId: undefined, file: target.slice(first + 1, end), query };
+  return {
+    streamId,
+    renditionId: target.slice(first + 1, second),
+    file: target.slice(second + 1, end),
+    query,
+  };
+}
+
+/** The path and query of an absolute-form request target. */
+function originForm(url: string): string {
+  return /^https?:\/\/[^/?#]*(\/.*)$/i.exec(url)?.[1] ?? '';
+}
