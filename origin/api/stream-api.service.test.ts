@@ -226,6 +226,14 @@ describe.skipIf(hasNoPostgres)('the stream API', () => {
     });
 
     it.each([
+      ['/api/v1/streams', 'GET, POST, HEAD, OPTIONS'],
+      ['/api/v1/streams/x', 'GET, PATCH, DELETE, HEAD, OPTIONS'],
+    ])('OPTIONS %s needs no token, and names the methods', async (path, allow) => {
+      const { status, headers } = await origin.call('OPTIONS', path, { token: null });
+      expect([status, headers.get('allow')]).toEqual([204, allow]);
+    });
+
+    it.each([
       '/api/v1/streams/a%2Fb',
       '/api/v1/streams/%00',
       '/api/v1/streams/..%2f..%2fetc',

@@ -17,6 +17,12 @@ describe('requireBearer', () => {
     },
   );
 
+  it('lets the preflight of a browser pass, which has no token, and nothing else', async () => {
+    const preflight = await app.request('/closed/thing', { method: 'OPTIONS' });
+    expect(preflight.status).toBe(404);
+    expect((await app.request('/closed/thing', { method: 'POST' })).status).toBe(401);
+  });
+
   it.each([
     ['nothing', undefined, 'Bearer realm="test"'],
     ['another scheme', 'Basic the-right-token', 'Bearer realm="test"'],
