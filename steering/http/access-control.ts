@@ -2,6 +2,7 @@ import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { Clock } from '#runtime/clock.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
+import type { FailedLogins } from '#steering/http/failed-logins.ts';
 import { accessTokenHash, type AccessToken } from '#steering/registry/access-token.ts';
 import { roleAllows, type Actor, type Role } from '#steering/registry/actor.ts';
 
@@ -11,7 +12,12 @@ export type AccessControlDeps = {
   readonly adminToken: string;
   /** Tokens of the registry, which go on to be valid while the database is away. */
   readonly accessTokens: () => readonly AccessToken[];
+  readonly failedLogins: FailedLogins;
+  /** Address of a client, as far as it is known. */
+  readonly addressOf: (context: Context) => string | undefined;
 };
+
+type Holder = { readonly name: string; readonly role: Role };
 
 /** Name under which the token from the settings acts. */
 const ADMIN_NAME = 'admin-token';
@@ -27,7 +33,7 @@ export class AccessControl {
   /**
    * Lets a request pass whose bearer token has `role` or more. @spec RFC 6750 §3
    *
-   * @throws {ProblemError} 401 `unauthorized`, 403 `forbidden`
+   * @throws {ProblemError} 401 `unauthorized`, 403 `forbidden`, 429 `too_many_failed_logins`
    */
   require(role: Role): MiddlewareHandler {
     return async (context, next) => {
@@ -39,7 +45,7 @@ export class AccessControl {
   /**
    * Who makes a request that needs `role`. Also answers the request's id, its own or a new one.
    *
-   * @throws {ProblemError} 401 `unauthorized`, 403 `forbidden`
+   * @throws {ProblemError} 401 `unauthorized`, 403 `forbidden`, 429 `too_many_failed_logins`
    */
   actor(context: Context, role: Role): Actor {
     const brought = context.req.header('x-request-id') ?? '';
@@ -48,7 +54,7 @@ export class AccessControl {
     const presented = /^Bearer +([\x21-\x7e]{1,512}) *$/i.exec(
       context.req.header('authorization') ?? '',
     )?.[1];
-    const holder = presented === undefined ? undefined : this.#holderOf(presented);
+    const holder = presented === undefined ? undefined : this.#attempt(context, presented);
     if (holder === undefined)
       throw new ProblemError(401, 'unauthorized', 'Send a token as "Authorization: Bearer {token}".', {
         headers: {
@@ -65,16 +71,28 @@ export class AccessControl {
     return { name: holder.name, role: holder.role, requestId };
   }
 
-  #holderOf(presented: string): { name: string; role: Role } | undefined {
+  #attempt(context: Context, presented: string): Holder | undefined {
+    const { failedLogins, addressOf } = this.#deps;
+    const address = addressOf(context);
+    failedLogins.check(address);
+    const holder = this.#holderOf(presented);
+    if (holder === undefined) failedLogins.failed(address);
+    return holder;
+  }
+
+  /** Takes the same time whatever is presented: every token is compared, by its hash. */
+  #holderOf(presented: string): Holder | undefined {
     const { adminToken, accessTokens, clock } = this.#deps;
-    if (adminToken !== '' && timingSafeEqual(digest(presented), digest(adminToken)))
-      return { name: ADMIN_NAME, role: 'admin' };
-    // Found by its hash: how long that takes tells nothing about the token.
-    const hash = accessTokenHash(presented);
-    const token = accessTokens().find((candidate) => candidate.hash === hash);
-    const expired =
-      token?.expiresAtMs !== undefined && token.expiresAtMs !== null && token.expiresAtMs <= clock.nowMs();
-    return token === undefined || expired ? undefined : token;
+    const isAdmin = timingSafeEqual(digest(presented), digest(adminToken)) && adminToken !== '';
+    const hash = Buffer.from(accessTokenHash(presented));
+    let token: AccessToken | undefined;
+    for (const candidate of accessTokens()) {
+      const known = Buffer.from(candidate.hash);
+      if (known.length === hash.length && timingSafeEqual(known, hash)) token = candidate;
+    }
+    if (isAdmin) return { name: ADMIN_NAME, role: 'admin' };
+    const expiresAtMs = token?.expiresAtMs ?? Infinity;
+    return expiresAtMs <= clock.nowMs() ? undefined : token;
   }
 }
 

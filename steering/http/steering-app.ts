@@ -6,7 +6,7 @@ import type { Metrics } from '#runtime/metrics.ts';
 import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
 import { answerRoutes } from '#steering/answers/answer-routes.ts';
 import type { SteeringAnswers } from '#steering/answers/steering-answers.ts';
-import type { TrustedHeaders } from '#steering/answers/viewer-origin.ts';
+import { peerAddress, viewerAddress, type TrustedHeaders } from '#steering/answers/viewer-origin.ts';
 import { createConsoleRoutes } from '#steering/console/console-routes.ts';
 import { createEventRoutes, type EventRoutes } from '#steering/console/event-routes.ts';
 import type { ControlPlane } from '#steering/control-plane.ts';
@@ -14,6 +14,7 @@ import type { DemandMeter } from '#steering/demand/demand-meter.ts';
 import type { SessionSample } from '#steering/demand/session-sample.ts';
 import type { HealthHistory, HealthView } from '#steering/health/cdn-health.ts';
 import { AccessControl } from '#steering/http/access-control.ts';
+import { FailedLogins } from '#steering/http/failed-logins.ts';
 import { cdnRoutes } from '#steering/http/cdn-routes.ts';
 import { healthRoutes } from '#steering/http/health-routes.ts';
 import { operationsRoutes } from '#steering/http/operations-routes.ts';
@@ -73,7 +74,14 @@ export function createSteeringApp(
       context.header('strict-transport-security', 'max-age=31536000');
   });
   const accessTokens = () => registry.accessTokens;
-  const access = new AccessControl({ clock, adminToken: settings.ADMIN_TOKEN, accessTokens });
+  const access = new AccessControl({
+    clock,
+    accessTokens,
+    adminToken: settings.ADMIN_TOKEN,
+    failedLogins: new FailedLogins({ clock, metrics }),
+    addressOf: (context) =>
+      viewerAddress((name) => context.req.header(name), parts.trusted, peerAddress(context)),
+  });
   const dryRuns = new DryRuns({ picture, sample, viewerBitrateBps });
   app.route('/', cdnRoutes({ clock, access, registry, picture, dryRuns, health, viewerBitrateBps }));
   app.route('/', operationsRoutes({ clock, access, registry, database, picture, demand, nodeId }));
