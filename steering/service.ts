@@ -15,6 +15,7 @@ import { TtlPolicy } from '#steering/answers/ttl-policy.ts';
 import type { TrustedHeaders } from '#steering/answers/viewer-origin.ts';
 import { openControlPlane, type ControlPlane } from '#steering/control-plane.ts';
 import { DemandMeter } from '#steering/demand/demand-meter.ts';
+import { ViewerCredit } from '#steering/demand/viewer-credit.ts';
 import { SessionSample } from '#steering/demand/session-sample.ts';
 import type { HealthHistory, HealthView } from '#steering/health/cdn-health.ts';
 import { createHealth } from '#steering/health/create-health.ts';
@@ -83,6 +84,7 @@ async function start(
   );
   const health = deps.health ?? openHealth(settings, deps, control, experience, started);
   const demand = new DemandMeter(deps);
+  const credit = new ViewerCredit({ perAddressMax: settings.STEERING_VIEWERS_PER_ADDRESS_MAX }, deps);
   const sample = new SessionSample();
   const nodeId = randomUUID();
   const picture = new PictureKeeper(pictureSettings(settings), {
@@ -107,6 +109,7 @@ async function start(
     metrics,
     ttl,
     demand,
+    credit,
     sample,
     observe: experience.observe,
     logger: logger.child({ subsystem: 'answers' }),
@@ -124,7 +127,6 @@ async function start(
     control,
     health,
     picture,
-    demand,
     sample,
     experience,
     answers,

@@ -135,6 +135,12 @@ export const STEERING_SETTINGS = {
     default: 4_000_000,
     description: 'Traffic that one viewer is reckoned with, bits per second.',
   },
+  STEERING_VIEWERS_PER_ADDRESS_MAX: {
+    parse: integer(1, 1_000_000_000),
+    default: 1_000,
+    description:
+      'Viewers that one address (IPv4, or IPv6 /56) may count for, so that nobody makes up an audience. Behind a proxy set STEERING_TRUST_FORWARDED, or all viewers are one address.',
+  },
   STEERING_COST_POLICY: {
     parse: choice(COST_POLICIES),
     default: 'off' as const,

@@ -11,6 +11,7 @@ import { nodeTokenMac, TokenKeys } from '#steering/answers/token-keys.ts';
 import { TtlPolicy } from '#steering/answers/ttl-policy.ts';
 import { publicBase, viewerAddress, viewerOrigin } from '#steering/answers/viewer-origin.ts';
 import { DemandMeter } from '#steering/demand/demand-meter.ts';
+import { ViewerCredit } from '#steering/demand/viewer-credit.ts';
 import { SessionSample } from '#steering/demand/session-sample.ts';
 import { currentPicture, snapshotCdn, snapshotOf } from '#tests/support/steering-fixtures.ts';
 
@@ -27,6 +28,7 @@ function app(options: { publicUrl?: string; trusted?: typeof NOBODY } = {}) {
     keys: [nodeTokenMac({ id: 1, secret: new Uint8Array(32) })],
     ttl: new TtlPolicy({ steadyMeanS: 25, eventMeanS: 7 }, { clock, metrics, utilization: () => 0 }),
     demand: new DemandMeter({ clock, metrics }),
+    credit: new ViewerCredit({ perAddressMax: 1_000 }, { clock, metrics }),
     sample: new SessionSample(),
     observe: () => undefined,
   });

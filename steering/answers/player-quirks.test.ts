@@ -10,6 +10,7 @@ import { SteeringAnswers } from '#steering/answers/steering-answers.ts';
 import { nodeTokenMac } from '#steering/answers/token-keys.ts';
 import { TtlPolicy } from '#steering/answers/ttl-policy.ts';
 import { DemandMeter } from '#steering/demand/demand-meter.ts';
+import { ViewerCredit } from '#steering/demand/viewer-credit.ts';
 import { SessionSample } from '#steering/demand/session-sample.ts';
 import { currentPicture, snapshotCdn, snapshotOf } from '#tests/support/steering-fixtures.ts';
 
@@ -59,6 +60,7 @@ async function answersIn(state: string): Promise<Map<string, Answer>> {
     // As overloaded as can be: TTLs are then longest, and nothing is refused.
     ttl: new TtlPolicy({ steadyMeanS: 25, eventMeanS: 7 }, { clock, metrics, utilization: () => 1 }),
     demand: new DemandMeter({ clock, metrics }),
+    credit: new ViewerCredit({ perAddressMax: 1_000 }, { clock, metrics }),
     sample: new SessionSample(),
     observe: () => undefined,
   });

@@ -22,6 +22,7 @@ import {
 import { nodeTokenMac } from '#steering/answers/token-keys.ts';
 import { TtlPolicy } from '#steering/answers/ttl-policy.ts';
 import { DemandMeter } from '#steering/demand/demand-meter.ts';
+import { ViewerCredit } from '#steering/demand/viewer-credit.ts';
 import { SessionSample } from '#steering/demand/session-sample.ts';
 import { anySnapshot, currentPicture, snapshotCdn, snapshotOf } from '#tests/support/steering-fixtures.ts';
 
@@ -44,6 +45,7 @@ function answering(options: { snapshot?: SteeringSnapshot; clock?: FakeClock } =
     picture: () => currentPicture(snapshot),
     keys: [KEY, OLD_KEY],
     ttl: new TtlPolicy({ steadyMeanS: 25, eventMeanS: 7 }, { clock, metrics, utilization: () => 0 }),
+    credit: new ViewerCredit({ perAddressMax: 1_000 }, { clock, metrics }),
     sample: new SessionSample(),
     observe: (observation) => observations.push(observation),
   });
@@ -235,6 +237,18 @@ describe('demand', () => {
     }
     expect(demand.read().cdns['a']).toBeLessThan(3);
     expect(demand.read().cdns['a']).toBeGreaterThan(0.3);
+  });
+
+  it('counts one viewer for a token that is sent again and again, from wherever', () => {
+    const { ask, clock, demand } = answering();
+    const stolen = follow(ask());
+    clock.advance(60_000);
+    for (let i = 0; i < 500; i++) {
+      ask({ query: stolen, address: `198.51.100.${i % 250}` });
+      clock.advance(100);
+    }
+    const viewers = Object.values(demand.read().cdns).reduce((sum, count) => sum + count, 0);
+    expect(viewers).toBeLessThanOrEqual(1);
   });
 
   it('counts as many viewers as there are, for any mix of TTLs', () => {

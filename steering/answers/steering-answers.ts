@@ -29,6 +29,7 @@ import type { Metrics } from '#runtime/metrics.ts';
 import type { TtlPolicy } from '#steering/answers/ttl-policy.ts';
 import type { ViewerOrigin } from '#steering/answers/viewer-origin.ts';
 import type { DemandMeter } from '#steering/demand/demand-meter.ts';
+import type { ViewerCredit } from '#steering/demand/viewer-credit.ts';
 import type { SessionSample } from '#steering/demand/session-sample.ts';
 import type { CurrentPicture } from '#steering/picture/picture-keeper.ts';
 import { regionGroup } from '#steering/picture/region-group.ts';
@@ -70,6 +71,7 @@ export type SteeringAnswersDeps = {
   readonly keys: readonly [TokenMac, ...TokenMac[]];
   readonly ttl: TtlPolicy;
   readonly demand: DemandMeter;
+  readonly credit: ViewerCredit;
   readonly sample: SessionSample;
   readonly observe: (observation: SteeringObservation) => void;
 };
@@ -120,7 +122,7 @@ export class SteeringAnswers {
   }
 
   #answer(request: SteeringRequest): string {
-    const { clock, keys, ttl, demand, sample, observe } = this.#deps;
+    const { clock, keys, ttl, demand, credit, sample, observe } = this.#deps;
     const { prepared } = this.#deps.picture();
     const { streamId, origin } = request;
     const nowS = Math.floor(clock.nowMs() / 1_000);
@@ -164,7 +166,12 @@ export class SteeringAnswers {
       regionGroup: regionGroup(prepared, origin),
       place: origin,
       ttlS,
-      weight: elapsed,
+      weight: credit.take({
+        tokenId: verdict.valid ? claims.sessionId + claims.issuedAtS : undefined,
+        address: request.address,
+        weight: elapsed,
+        ttlS,
+      }),
     });
     sample.add(session);
     observe({
