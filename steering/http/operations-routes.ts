@@ -4,7 +4,6 @@ import { readJson } from '#runtime/http/json-body.ts';
 import { allowOnly } from '#runtime/http/methods.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
 import type { Database } from '#runtime/postgres/database.ts';
-import type { DemandMeter } from '#steering/demand/demand-meter.ts';
 import type { AccessControl } from '#steering/http/access-control.ts';
 import { toChangeView } from '#steering/http/cdn-view.ts';
 import { AuditQuery, CreateToken, queryOf, ReasonQuery } from '#steering/http/change-requests.ts';
@@ -27,7 +26,6 @@ export type OperationsRoutesDeps = {
   readonly registry: Registry;
   readonly database: Database;
   readonly picture: PictureKeeper;
-  readonly demand: DemandMeter;
   readonly nodeId: string;
 };
 
@@ -124,10 +122,11 @@ function tokenRoutes(app: Hono, { access, registry, clock }: OperationsRoutesDep
 }
 
 function statusRoutes(app: Hono, deps: OperationsRoutesDeps): void {
-  const { access, registry, picture, demand, nodeId } = deps;
+  const { access, registry, picture, nodeId } = deps;
   app.get('/api/v1/status', access.require('viewer'), (context) => {
     const { snapshot, loads, excessViewers } = picture.current.compiled;
     return context.json({
+      /** The node that answers. Everything else but `registry.source` is about all of them. */
       node: nodeId,
       registry: { generation: registry.generation, source: registry.source },
       event: snapshot.event,
@@ -139,8 +138,7 @@ function statusRoutes(app: Hono, deps: OperationsRoutesDeps): void {
       nodes: picture
         .nodes()
         .map(({ node, silentMs, generation, viewers }) => ({ node, silentMs, generation, viewers })),
-      /** Of this node's own answers. */
-      streams: demand.streams(STREAMS_SHOWN_MAX),
+      streams: picture.streams(STREAMS_SHOWN_MAX),
     });
   });
   allowOnly(app, '/api/v1/status', ['GET']);

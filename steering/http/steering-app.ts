@@ -10,7 +10,6 @@ import { peerAddress, viewerAddress, type TrustedHeaders } from '#steering/answe
 import { createConsoleRoutes } from '#steering/console/console-routes.ts';
 import { createEventRoutes, type EventRoutes } from '#steering/console/event-routes.ts';
 import type { ControlPlane } from '#steering/control-plane.ts';
-import type { DemandMeter } from '#steering/demand/demand-meter.ts';
 import type { SessionSample } from '#steering/demand/session-sample.ts';
 import type { HealthHistory, HealthView } from '#steering/health/cdn-health.ts';
 import { AccessControl } from '#steering/http/access-control.ts';
@@ -32,7 +31,6 @@ export type SteeringAppParts = {
   readonly control: ControlPlane;
   readonly health: HealthView & Partial<HealthHistory>;
   readonly picture: PictureKeeper;
-  readonly demand: DemandMeter;
   readonly sample: SessionSample;
   readonly experience: ViewerExperience;
   readonly answers: SteeringAnswers;
@@ -51,7 +49,7 @@ export function createSteeringApp(
   settings: SteeringSettings,
   parts: SteeringAppParts,
 ): { readonly app: Hono; readonly events: EventRoutes } {
-  const { clock, logger, metrics, control, picture, demand, sample, nodeId, health } = parts;
+  const { clock, logger, metrics, control, picture, sample, nodeId, health } = parts;
   const { registry, database, bus } = control;
   const viewerBitrateBps = settings.STEERING_VIEWER_BITRATE_BPS;
   const app = new Hono();
@@ -84,7 +82,7 @@ export function createSteeringApp(
   });
   const dryRuns = new DryRuns({ picture, sample, viewerBitrateBps });
   app.route('/', cdnRoutes({ clock, access, registry, picture, dryRuns, health, viewerBitrateBps }));
-  app.route('/', operationsRoutes({ clock, access, registry, database, picture, demand, nodeId }));
+  app.route('/', operationsRoutes({ clock, access, registry, database, picture, nodeId }));
   const events = createEventRoutes({
     clock,
     metrics,

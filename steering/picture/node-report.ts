@@ -11,6 +11,8 @@ export const DEMAND_EXPIRY_MS = 30_000;
 /** Most pairs of stream and CDN, and of place and CDN, in one report; most nodes listened to. */
 export const REPORT_STREAMS_MAX = 200;
 export const REPORT_PLACES_MAX = 200;
+/** Most pairs of stream and CDN whose viewers are told to the other nodes, those with most viewers. */
+export const REPORT_STREAM_VIEWERS_MAX = 100;
 export const NODES_MAX = 64;
 
 const Factor = z.number().min(0).max(1);
@@ -39,6 +41,14 @@ export const NodeReport = z.object({
   streams: z.record(z.string().max(64), z.record(z.string().max(64), Factor)),
   /** Countries and networks where this node's viewers fare worse on a CDN than elsewhere, if enough of them say so. */
   places: z.record(z.string().regex(/^(?:AS\d{1,10}|[A-Z]{2})$/), z.record(z.string().max(64), Factor)),
-  demand: z.object({ cdns: Viewers, regionGroups: Viewers }),
+  demand: z.object({
+    cdns: Viewers,
+    regionGroups: Viewers,
+    /** The pairs of stream and CDN with most viewers, for people; a node of an earlier version tells none. */
+    streams: z
+      .array(z.object({ streamId: z.string().max(64), cdn: z.string().max(64), viewers: z.number().min(0) }))
+      .max(REPORT_STREAM_VIEWERS_MAX)
+      .default([]),
+  }),
 });
 export type NodeReport = z.infer<typeof NodeReport>;

@@ -2,6 +2,7 @@ import { Counter, Gauge } from 'prom-client';
 import type { BusMessage } from '#runtime/bus/bus.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Metrics } from '#runtime/metrics.ts';
+import type { StreamDemand } from '#steering/demand/demand-meter.ts';
 import { DEMAND_EXPIRY_MS, NODES_MAX, NodeReport, REPORT_EXPIRY_MS } from '#steering/picture/node-report.ts';
 
 /** What is known of another node. */
@@ -113,6 +114,24 @@ export class NodeReports {
         cdns.set(cdn, (cdns.get(cdn) ?? 0) + viewers * weight);
     }
     return cdns;
+  }
+
+  /**
+   * The streams with most viewers over all nodes: of this node all of `own`, of the others those that they tell, which are
+   * the pairs of stream and CDN with most viewers there.
+   */
+  streams(own: readonly StreamDemand[], limit: number): StreamDemand[] {
+    const merged = new Map<string, StreamDemand>();
+    const add = ({ streamId, cdn, viewers }: StreamDemand, weight: number): void => {
+      const key = `${streamId}/${cdn}`;
+      const sum = (merged.get(key)?.viewers ?? 0) + viewers * weight;
+      if (sum > 0) merged.set(key, { streamId, cdn, viewers: sum });
+    };
+    for (const entry of own) add(entry, 1);
+    for (const received of this.#reports.values())
+      if (received.report.node !== this.#self)
+        for (const entry of received.report.demand.streams) add(entry, this.#demandWeight(received));
+    return [...merged.values()].toSorted((a, b) => b.viewers - a.viewers).slice(0, limit);
   }
 
   /** All nodes, for people. */

@@ -2,6 +2,7 @@ import type { DemandMeter } from '#steering/demand/demand-meter.ts';
 import type { HealthView } from '#steering/health/cdn-health.ts';
 import {
   REPORT_PLACES_MAX,
+  REPORT_STREAM_VIEWERS_MAX,
   REPORT_STREAMS_MAX,
   type HealthVote,
   type NodeReport,
@@ -46,8 +47,14 @@ export function ownReport(from: {
     held: Object.fromEntries(held),
     streams: deviatingStreams(votes, health, demand),
     places: worsePlaces(Object.keys(votes), demand, experience),
-    demand: demand.read(),
+    demand: { ...demand.read(), streams: mostWatched(demand) },
   };
+}
+
+function mostWatched(demand: DemandMeter): NodeReport['demand']['streams'] {
+  return demand
+    .streams(REPORT_STREAM_VIEWERS_MAX)
+    .map((entry) => ({ ...entry, viewers: Math.round(entry.viewers * 10) / 10 }));
 }
 
 function deviatingStreams(

@@ -7,6 +7,7 @@ import { FakeClock } from '#runtime/clock.ts';
 import { createLogger } from '#runtime/log.ts';
 import { createMetrics } from '#runtime/metrics.ts';
 import { DemandMeter } from '#steering/demand/demand-meter.ts';
+import { REPORT_STREAM_VIEWERS_MAX } from '#steering/picture/node-report.ts';
 import { NODES_MAX, REPORT_CHANNEL, type NodeReport } from '#steering/picture/node-report.ts';
 import { PictureKeeper } from '#steering/picture/picture-keeper.ts';
 import type { Cdn } from '#steering/registry/cdn.ts';
@@ -134,6 +135,33 @@ describe('several nodes', () => {
     expect(one.keeper.nodes()).toHaveLength(1);
   });
 
+  it('tell one another which streams are watched most, and each says the sum', async () => {
+    const world = shared();
+    const [one, two] = [await node(world), await node(world)];
+    const watch = (at: typeof one, streamId: string, cdn: string, viewers: number): void => {
+      for (let i = 0; i < viewers; i++)
+        at.demand.record({ cdn, streamId, regionGroup: '', place: {}, ttlS: 120, weight: 1 });
+    };
+    watch(one, 'match', 'a', 30);
+    watch(one, 'match', 'b', 5);
+    watch(two, 'match', 'a', 20);
+    watch(two, 'news', 'b', 40);
+    for (let stream = 0; stream < 2 * REPORT_STREAM_VIEWERS_MAX; stream++) watch(two, `s${stream}`, 'c', 1);
+    await pass(world, 1_200);
+    const top = [
+      { streamId: 'match', cdn: 'a', viewers: 50 },
+      { streamId: 'news', cdn: 'b', viewers: 40 },
+      { streamId: 'match', cdn: 'b', viewers: 5 },
+    ];
+    expect(one.keeper.streams(3)).toEqual(top);
+    expect(two.keeper.streams(3)).toEqual(top);
+    // What is said over the bus is bounded: the long tail stays with its node.
+    expect(one.keeper.streams(Infinity)).toHaveLength(REPORT_STREAM_VIEWERS_MAX + 1);
+    two.bus.setConnected(false);
+    await pass(world, 40_000);
+    expect(one.keeper.streams(Infinity).map(({ streamId }) => streamId)).toEqual(['match', 'match']);
+  });
+
   it('drop the view of one that leaves at once', async () => {
     const world = shared();
     const [one, two] = [await node(world), await node(world)];
@@ -182,7 +210,7 @@ describe('several nodes', () => {
       held: {},
       places: {},
       streams: {},
-      demand: { cdns: {}, regionGroups: {} },
+      demand: { cdns: {}, regionGroups: {}, streams: [] },
     };
     for (let i = 0; i < NODES_MAX + 5; i++)
       await other.publish(REPORT_CHANNEL, { ...report, node: randomUUID() });

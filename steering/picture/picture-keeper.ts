@@ -5,7 +5,7 @@ import type { Bus, BusSubscription } from '#runtime/bus/bus.ts';
 import type { Clock, Timer } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
-import type { DemandMeter } from '#steering/demand/demand-meter.ts';
+import type { DemandMeter, StreamDemand } from '#steering/demand/demand-meter.ts';
 import type { HealthView } from '#steering/health/cdn-health.ts';
 import {
   compileSnapshot,
@@ -121,6 +121,11 @@ export class PictureKeeper {
   /** Estimated viewers of all nodes by CDN. */
   viewersByCdn(): Map<string, number> {
     return this.#reports.viewersByCdn();
+  }
+
+  /** Streams of all nodes by estimated viewers, most first; `limit` pairs of stream and CDN. */
+  streams(limit: number): StreamDemand[] {
+    return this.#reports.streams(this.#deps.demand.streams(limit), limit);
   }
 
   nodes(): NodeStatus[] {
