@@ -9,10 +9,14 @@ import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
 import type { Database } from '#runtime/postgres/database.ts';
+import { importAccessKey, type AccessKey } from '#protocol/access/access-keys.ts';
+import { keepAccessKeys } from '#origin/access/access-keys-file.ts';
+import { PlaybackTokens } from '#origin/access/playback-tokens.ts';
 import { createHealthRoutes } from '#origin/api/health-routes.ts';
 import { createLiveRoutes } from '#origin/api/live-routes.ts';
 import { DEFAULT_STREAM_SETTINGS } from '#origin/api/stream-requests.ts';
 import { createStreamRoutes } from '#origin/api/stream-routes.ts';
+import { createTokenRoutes } from '#origin/api/token-routes.ts';
 import { openControlPlane, type ControlPlane } from '#origin/control-plane.ts';
 import { createPlaybackListener } from '#origin/http/playback-listener.ts';
 import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
@@ -81,7 +85,8 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   const live = new LiveStreams(liveSettings(settings), deps);
   const control = await openControlPlane(settings, { ...deps, live }, started);
   let serving = true;
-  const app = createApp(settings, deps, live, control, () => serving);
+  const tokens = new PlaybackTokens(await accessKeys(settings), deps.clock);
+  const app = createApp(settings, deps, live, { ...control, tokens }, () => serving);
   const { directory } = control;
   const playback = createPlaybackRoutes(live, { logger, isKnownStream: (id) => directory.isKnown(id) });
   const server = await listen(app.fetch, {
@@ -113,11 +118,11 @@ function createApp(
   settings: OriginSettings,
   deps: OriginDeps,
   live: LiveStreams,
-  control: ControlPlane,
+  control: ControlPlane & { readonly tokens: PlaybackTokens },
   isServing: () => boolean,
 ): Hono {
   const { logger, metrics } = deps;
-  const { registry, sessions, directory, database } = control;
+  const { registry, sessions, directory, database, tokens } = control;
   const publicUrl = settings.ORIGIN_PUBLIC_URL;
   const ingestUrls = deps.ingestUrls ?? ((host: string) => settingsIngestUrls(settings, host));
   const app = new Hono();
@@ -135,6 +140,7 @@ function createApp(
     });
   app.route('/', createSessionRoutes(sessions, { ingestToken: settings.INGEST_TOKEN }));
   app.route('/', createLiveRoutes({ sessions, directory, live, publicUrl }));
+  app.route('/', createTokenRoutes({ adminToken: settings.ADMIN_TOKEN, tokens, directory, publicUrl }));
   app.route(
     '/',
     createStreamRoutes({
@@ -191,6 +197,14 @@ async function ensureStream(
   );
   directory.put(stream);
   return { id, streamKey };
+}
+
+async function accessKeys(settings: OriginSettings): Promise<[AccessKey, ...AccessKey[]]> {
+  const given = settings.ACCESS_TOKEN_KEYS;
+  const secrets = given.length > 0 ? given : keepAccessKeys(join(settings.DATA_DIR, 'access-token-keys'));
+  const [first, ...rest] = await Promise.all(secrets.map(({ id, secret }) => importAccessKey(id, secret)));
+  if (first === undefined) throw new RangeError('there is no key for playback tokens');
+  return [first, ...rest];
 }
 
 function settingsIngestUrls(settings: OriginSettings, host: string): readonly string[] {

@@ -61,6 +61,7 @@ describe('readOriginSettings', () => {
       'INGEST_TOKEN',
       'DATABASE_URL',
       'ORIGIN_KEY_PEPPER',
+      'ACCESS_TOKEN_KEYS',
     ]);
     const message = (() => {
       try {

@@ -10,6 +10,7 @@ import {
   type SettingsOf,
   type SettingsProblem,
 } from '#runtime/config/settings.ts';
+import { AccessKeys, type AccessKeySecret } from '#origin/access/access-keys-file.ts';
 import { DEFAULT_LIVE_SETTINGS } from '#origin/live/live-settings.ts';
 
 const MIB = 1024 * 1024;
@@ -44,6 +45,8 @@ const rtmpUrls = z
 const databaseUrl = z
   .string()
   .refine((value) => value === '' || /^postgres(ql)?:\/\/\S+$/.test(value), 'expected postgres://…');
+
+const noAccessKeys: readonly AccessKeySecret[] = [];
 
 /** Everything that can be set about an origin, by environment variable. */
 export const ORIGIN_SETTINGS = {
@@ -98,6 +101,13 @@ export const ORIGIN_SETTINGS = {
     default: '',
     description:
       'Secret under which stream keys are hashed, the same on every origin; without it one is made in DATA_DIR.',
+    secret: true,
+  },
+  ACCESS_TOKEN_KEYS: {
+    parse: AccessKeys,
+    default: noAccessKeys,
+    description:
+      'Keys of the playback tokens, `id:secret` with 32 bytes or more in base64url, the same on every origin, edge and CDN; up to four while they are being replaced, the first signs. Without it a key is made in DATA_DIR.',
     secret: true,
   },
   ORIGIN_STREAMS_MAX: { parse: integer(1, 100_000), default: 10_000, description: 'Streams that may exist.' },

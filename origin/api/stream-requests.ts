@@ -16,6 +16,7 @@ export const DEFAULT_STREAM_SETTINGS: Omit<StreamSettings, 'name'> = {
   segmentDurationMs: 2_000,
   partDurationMs: 333,
   reconnectWindowS: 60,
+  access: 'public',
 };
 
 /** Ids whose URLs mean something else: `/steering/v1/snapshot` is the steering snapshot of edges. */
@@ -69,19 +70,21 @@ const settings = {
   partDurationMs: z.int().min(200).max(1_000),
   /** Seconds. */
   reconnectWindow: z.int().min(0).max(1_800),
+  access: z.enum(['public', 'token'], 'expected "public" or "token"'),
 };
 
 /** Of a request's fields those that are settings of a stream, as the registry names them. */
 export function settingsOf(request: {
   readonly [Name in keyof typeof settings]?: z.output<(typeof settings)[Name]> | undefined;
 }): Partial<StreamSettings> {
-  const { name, ladder, segmentDurationMs, partDurationMs, reconnectWindow } = request;
+  const { name, ladder, segmentDurationMs, partDurationMs, reconnectWindow, access } = request;
   return {
     ...(name === undefined ? {} : { name }),
     ...(ladder === undefined ? {} : { ladder }),
     ...(segmentDurationMs === undefined ? {} : { segmentDurationMs }),
     ...(partDurationMs === undefined ? {} : { partDurationMs }),
     ...(reconnectWindow === undefined ? {} : { reconnectWindowS: reconnectWindow }),
+    ...(access === undefined ? {} : { access }),
   };
 }
 
@@ -100,6 +103,27 @@ export const RotateKey = z
     grace: z.int().min(0).max(GRACE_MAX_S),
   })
   .partial();
+
+const TOKEN_LIFETIME_MAX_S = 7 * 24 * 60 * 60;
+const TOKEN_LIFETIME_DEFAULT_S = 6 * 60 * 60;
+
+/** A playback token to be made. */
+export const MintToken = z.strictObject({
+  /** `hmac` can be checked in a few lines anywhere, `cat` is a Common Access Token (CTA-5007). */
+  format: z.enum(['hmac', 'cat'], 'expected "hmac" or "cat"').default('hmac'),
+  /** Seconds that it is valid. */
+  expiresIn: z.int().min(10).max(TOKEN_LIFETIME_MAX_S).default(TOKEN_LIFETIME_DEFAULT_S),
+  /** ISO 3166-1 alpha-2; none means everywhere. */
+  countries: z
+    .array(z.string().regex(/^[A-Z]{2}$/, 'expected two capitals, as DE'))
+    .max(64)
+    .default([]),
+  /** Who watches, in the words of the application. */
+  session: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{0,64}$/, 'expected up to 64 letters, digits, "_" and "-"')
+    .default(''),
+});
 
 export const ListQuery = z.strictObject({
   limit: z

@@ -21,6 +21,7 @@ export type StreamView = Omit<StreamStatus, 'state'> & {
   readonly partDurationMs: number;
   /** Seconds. */
   readonly reconnectWindow: number;
+  readonly access: StreamRecord['access'];
   readonly createdAt: string;
   readonly updatedAt: string;
 };
@@ -42,6 +43,7 @@ export function toStreamView(
     segmentDurationMs: stream.segmentDurationMs,
     partDurationMs: stream.partDurationMs,
     reconnectWindow: stream.reconnectWindowS,
+    access: stream.access,
     createdAt: new Date(stream.createdAtMs).toISOString(),
     updatedAt: new Date(stream.updatedAtMs).toISOString(),
   };

@@ -9,7 +9,11 @@ export type StreamSettings = {
   readonly partDurationMs: number;
   /** How long, in seconds, the playlist waits for a broadcaster that has gone. */
   readonly reconnectWindowS: number;
+  readonly access: StreamAccess;
 };
+
+/** Who may play: everybody, or whoever holds a playback token for the stream. */
+export type StreamAccess = 'public' | 'token';
 
 /** A stream as the registry has it. */
 export type StreamRecord = StreamSettings & {

@@ -13,7 +13,13 @@ import { lockKeys } from '#origin/registry/publish-sessions-table.ts';
 import type { SealedJson } from '#origin/registry/sealed-json.ts';
 import { randomName, type StreamKeys } from '#origin/registry/stream-keys.ts';
 import { putKey, readActiveKeys } from '#origin/registry/stream-keys-table.ts';
-import type { Actor, StreamKeyRecord, StreamRecord, StreamSettings } from '#origin/registry/stream-record.ts';
+import type {
+  Actor,
+  StreamAccess,
+  StreamKeyRecord,
+  StreamRecord,
+  StreamSettings,
+} from '#origin/registry/stream-record.ts';
 import {
   countStreams,
   deleteStream,
@@ -102,8 +108,8 @@ export class StreamRegistry {
     return this.#deps.database.run(({ sql }) => listStreams(sql, tenantId, limit, after));
   }
 
-  /** Ids and names of all tenants' streams. */
-  names(): Promise<{ readonly id: string; readonly name: string }[]> {
+  /** What the directory keeps of all tenants' streams. */
+  names(): Promise<{ readonly id: string; readonly name: string; readonly access: StreamAccess }[]> {
     return this.#deps.database.run(({ sql }) => listStreamNames(sql));
   }
 

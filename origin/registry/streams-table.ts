@@ -1,6 +1,6 @@
 import type { LadderSettings } from '#protocol/ingest/publish-session.ts';
 import type { Sql } from '#runtime/postgres/connection.ts';
-import type { StreamRecord } from '#origin/registry/stream-record.ts';
+import type { StreamAccess, StreamRecord } from '#origin/registry/stream-record.ts';
 
 type StreamRow = {
   id: string;
@@ -9,6 +9,7 @@ type StreamRow = {
   segment_duration_ms: number;
   part_duration_ms: number;
   reconnect_window_s: number;
+  access: StreamAccess;
   created_at: Date;
   updated_at: Date;
 };
@@ -20,9 +21,9 @@ export type ListPosition = { readonly createdAtMs: number; readonly id: string }
 export async function insertStream(sql: Sql, tenantId: string, stream: StreamRecord): Promise<void> {
   await sql`
     insert into origin.streams (id, tenant_id, name, ladder, segment_duration_ms, part_duration_ms,
-      reconnect_window_s, created_at, updated_at)
+      reconnect_window_s, access, created_at, updated_at)
     values (${stream.id}, ${tenantId}, ${stream.name}, ${stream.ladder}::jsonb, ${stream.segmentDurationMs},
-      ${stream.partDurationMs}, ${stream.reconnectWindowS}, ${new Date(stream.createdAtMs)},
+      ${stream.partDurationMs}, ${stream.reconnectWindowS}, ${stream.access}, ${new Date(stream.createdAtMs)},
       ${new Date(stream.updatedAtMs)})`;
 }
 
@@ -59,7 +60,7 @@ export async function updateStream(sql: Sql, stream: StreamRecord): Promise<void
   await sql`
     update origin.streams set name = ${stream.name}, ladder = ${stream.ladder}::jsonb,
       segment_duration_ms = ${stream.segmentDurationMs}, part_duration_ms = ${stream.partDurationMs},
-      reconnect_window_s = ${stream.reconnectWindowS}, updated_at = ${new Date(stream.updatedAtMs)}
+      reconnect_window_s = ${stream.reconnectWindowS}, access = ${stream.access}, updated_at = ${new Date(stream.updatedAtMs)}
     where id = ${stream.id}`;
 }
 
@@ -68,9 +69,9 @@ export async function deleteStream(sql: Sql, id: string): Promise<void> {
   await sql`delete from origin.streams where id = ${id}`;
 }
 
-/** Ids and names of all tenants' streams. */
-export function listStreamNames(sql: Sql): Promise<{ id: string; name: string }[]> {
-  return sql`select id, name from origin.streams`;
+/** What the directory keeps of all tenants' streams. */
+export function listStreamNames(sql: Sql): Promise<{ id: string; name: string; access: StreamAccess }[]> {
+  return sql`select id, name, access from origin.streams`;
 }
 
 export async function countStreams(sql: Sql, tenantId: string): Promise<number> {
@@ -87,6 +88,7 @@ function toRecord(row: StreamRow): StreamRecord {
     segmentDurationMs: row.segment_duration_ms,
     partDurationMs: row.part_duration_ms,
     reconnectWindowS: row.reconnect_window_s,
+    access: row.access,
     createdAtMs: row.created_at.getTime(),
     updatedAtMs: row.updated_at.getTime(),
   };

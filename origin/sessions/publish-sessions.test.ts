@@ -449,6 +449,7 @@ describe('changes of a stream', () => {
       segmentDurationMs: 2_000,
       partDurationMs: 333,
       reconnectWindowS: 7,
+      access: 'public',
       createdAtMs: 0,
       updatedAtMs: 0,
     });

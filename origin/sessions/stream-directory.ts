@@ -1,28 +1,38 @@
+import type { StreamAccess } from '#origin/registry/stream-record.ts';
+
+/** What is kept of a stream. */
+export type DirectoryEntry = { readonly id: string; readonly name: string; readonly access: StreamAccess };
+
 /**
- * The ids and names of all streams, in memory: what viewers ask for all the time must neither wait for the database nor
- * fail with it. Bounded by the number of streams that the registry allows.
+ * What viewers ask for all the time, of all streams, in memory: it must neither wait for the database nor fail with it.
+ * Bounded by the number of streams that the registry allows.
  */
 export class StreamDirectory {
-  readonly #names = new Map<string, string>();
+  readonly #entries = new Map<string, DirectoryEntry>();
 
-  constructor(streams: readonly { readonly id: string; readonly name: string }[]) {
-    for (const { id, name } of streams) this.#names.set(id, name);
+  constructor(streams: readonly DirectoryEntry[]) {
+    for (const stream of streams) this.put(stream);
   }
 
-  put(stream: { readonly id: string; readonly name: string }): void {
-    this.#names.set(stream.id, stream.name);
+  put({ id, name, access }: DirectoryEntry): void {
+    this.#entries.set(id, { id, name, access });
   }
 
   delete(streamId: string): void {
-    this.#names.delete(streamId);
+    this.#entries.delete(streamId);
   }
 
   isKnown(streamId: string): boolean {
-    return this.#names.has(streamId);
+    return this.#entries.has(streamId);
   }
 
   /** The stream's name; its id as long as its name is not known here. */
   nameOf(streamId: string): string {
-    return this.#names.get(streamId) ?? streamId;
+    return this.#entries.get(streamId)?.name ?? streamId;
+  }
+
+  /** A stream that is not known here has nothing to show, so nothing to protect. */
+  accessOf(streamId: string): StreamAccess {
+    return this.#entries.get(streamId)?.access ?? 'public';
   }
 }
