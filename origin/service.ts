@@ -11,6 +11,7 @@ import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
 import type { Database } from '#runtime/postgres/database.ts';
 import { importAccessKey, type AccessKey } from '#protocol/access/access-keys.ts';
 import { keepAccessKeys } from '#origin/access/access-keys-file.ts';
+import { PlaybackAccess } from '#origin/access/playback-access.ts';
 import { PlaybackTokens } from '#origin/access/playback-tokens.ts';
 import { createHealthRoutes } from '#origin/api/health-routes.ts';
 import { createLiveRoutes } from '#origin/api/live-routes.ts';
@@ -85,10 +86,16 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   const live = new LiveStreams(liveSettings(settings), deps);
   const control = await openControlPlane(settings, { ...deps, live }, started);
   let serving = true;
-  const tokens = new PlaybackTokens(await accessKeys(settings), deps.clock);
+  const keys = await accessKeys(settings);
+  const tokens = new PlaybackTokens(keys, deps.clock);
   const app = createApp(settings, deps, live, { ...control, tokens }, () => serving);
   const { directory } = control;
-  const playback = createPlaybackRoutes(live, { logger, isKnownStream: (id) => directory.isKnown(id) });
+  const access = new PlaybackAccess(keys, { ...deps, accessOf: (id) => directory.accessOf(id) });
+  const playback = createPlaybackRoutes(live, {
+    logger,
+    access,
+    isKnownStream: (id) => directory.isKnown(id),
+  });
   const server = await listen(app.fetch, {
     first: createPlaybackListener(playback),
     port: settings.ORIGIN_PORT,

@@ -22,7 +22,17 @@ export function createLiveRoutes(deps: {
       if (state === 'offline') return [];
       const playback = { hls: playbackUrl(id, base) };
       return [
-        { id, name: deps.directory.nameOf(id), state, playback, startedAt, video, audio, viewersWaiting },
+        {
+          id,
+          name: deps.directory.nameOf(id),
+          access: deps.directory.accessOf(id),
+          state,
+          playback,
+          startedAt,
+          video,
+          audio,
+          viewersWaiting,
+        },
       ];
     });
     context.header('access-control-allow-origin', '*');

@@ -1,3 +1,4 @@
+import { ACCESS_HEADER } from '#protocol/access/access-header.ts';
 import {
   DeliveryDirectiveError,
   QUERY_CHARS_MAX,
@@ -7,6 +8,7 @@ import { MEDIA_PLAYLIST, MULTIVARIANT_PLAYLIST, parseMediaFile } from '#protocol
 import { RENDITION_ID_PATTERN, STREAM_ID_PATTERN } from '#protocol/ingest/publish-session.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
 import type { Logger } from '#runtime/log.ts';
+import type { PlaybackAccess } from '#origin/access/playback-access.ts';
 import { ClientGoneError, type Client } from '#origin/live/held-requests.ts';
 import type { LivePlayback } from '#origin/live/live-playback.ts';
 import type { LiveStreams } from '#origin/live/live-streams.ts';
@@ -26,6 +28,8 @@ export type PlaybackRoutesDeps = {
   readonly isKnownStream?: (streamId: string) => boolean;
   /** Whether a broadcaster has connected whose media are not here yet; such requests are held. Must not wait either. */
   readonly isStarting?: (streamId: string) => boolean;
+  /** Who may play protected streams; without it every stream is for everybody. */
+  readonly access?: Pick<PlaybackAccess, 'isPublic' | 'assertMayPlay'>;
 };
 
 /** A request for something below `/live/`, whatever it came in with. */
@@ -39,6 +43,8 @@ export type PlaybackRequest = {
 /** Answers a playback request; `undefined` when its client has gone. Never rejects. */
 export type PlaybackRoutes = (request: PlaybackRequest) => Promise<Answer | undefined>;
 
+/** Tokens are about paths; under which name a CDN knows this origin is nobody's business. */
+const ANY_HOST = 'http://origin';
 const METHODS = 'GET, HEAD, OPTIONS';
 
 const PREFLIGHT: Answer = {
@@ -80,6 +86,19 @@ async function answer(
       headers: { allow: METHODS },
     });
   }
+  assertWellFormed(target);
+  if (deps.access === undefined || deps.access.isPublic(target.streamId))
+    return answerPlay({ target, conditions, client }, streams, deps);
+  await deps.access.assertMayPlay(target.token, new URL(target.path, ANY_HOST));
+  const { headers, ...rest } = await answerPlay({ target, conditions, client }, streams, deps);
+  return { ...rest, headers: { ...headers, [ACCESS_HEADER]: 'token' } };
+}
+
+async function answerPlay(
+  { target, conditions, client }: Omit<PlaybackRequest, 'method'>,
+  streams: LiveStreams,
+  deps: PlaybackRoutesDeps,
+): Promise<Answer> {
   const playback = await playbackOf(target, client, streams, deps);
   const { renditionId, file, query } = target;
   if (renditionId === undefined) return answerPlaylist(await playback.multivariant(client), conditions);
@@ -106,18 +125,21 @@ async function answer(
   }
 }
 
-async function playbackOf(
-  { streamId, renditionId, file, query }: PlaybackTarget,
-  client: Client,
-  streams: LiveStreams,
-  deps: PlaybackRoutesDeps,
-): Promise<LivePlayback> {
+function assertWellFormed({ streamId, renditionId, file, query }: PlaybackTarget): void {
   if (!STREAM_ID_PATTERN.test(streamId))
     throw new ProblemError(400, 'stream_id_invalid', 'A stream id has 1 to 64 letters, digits, "_" and "-".');
   if (query.length > QUERY_CHARS_MAX)
     throw new ProblemError(400, 'query_too_long', `The query is longer than ${QUERY_CHARS_MAX} characters.`);
   if (renditionId === undefined && file !== MULTIVARIANT_PLAYLIST)
     throw new ProblemError(404, 'file_not_found', 'No file of a stream has such a name.');
+}
+
+async function playbackOf(
+  { streamId }: PlaybackTarget,
+  client: Client,
+  streams: LiveStreams,
+  deps: PlaybackRoutesDeps,
+): Promise<LivePlayback> {
   const stream = streams.get(streamId);
   if (stream !== undefined) return stream.playback;
   if (deps.isStarting?.(streamId) === true) return (await streams.arrival(streamId, client)).playback;

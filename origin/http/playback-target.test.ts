@@ -11,8 +11,22 @@ describe('the target of a playback request', () => {
     ['/live/a%2fb/../c/d', ['a%2fb', '..', 'c/d', '']],
     ['/live//x', ['', undefined, 'x', '']],
   ])('%s', (url, [streamId, renditionId, file, query]) => {
-    expect(splitTarget(url)).toEqual({ streamId, renditionId, file, query });
+    expect(splitTarget(url)).toMatchObject({ token: undefined, streamId, renditionId, file, query });
   });
+
+  it.each(['/t/1~k~9/live/show/720p/1.m4s?a', 'http://origin/t/1~k~9/live/show/720p/1.m4s?a'])(
+    'gives the token of %s apart',
+    (url) => {
+      expect(splitTarget(url)).toEqual({
+        token: '1~k~9',
+        path: '/live/show/720p/1.m4s',
+        streamId: 'show',
+        renditionId: '720p',
+        file: '1.m4s',
+        query: 'a',
+      });
+    },
+  );
 
   it.each([
     '/',
@@ -21,6 +35,8 @@ describe('the target of a playback request', () => {
     '/live/show',
     '/live/show?/x',
     '/lives/a/b',
+    '/t/live/a/b',
+    '/t/x/t/y/live/a/b',
     '*',
     '',
     'origin:443',
