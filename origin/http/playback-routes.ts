@@ -115,7 +115,7 @@ async function answerPlay(
   const media = parseMediaFile(file);
   switch (media?.kind) {
     case 'segment':
-      return answerMedia(playback.segment(renditionId, media.msn), conditions);
+      return answerMedia(await playback.segmentOrRecorded(renditionId, media.msn, client), conditions);
     case 'part':
       return answerMedia(await playback.part(renditionId, media.msn, media.part, client), conditions);
     case 'init':

@@ -22,7 +22,7 @@ export class BandwidthMeter {
   add(segment: LiveSegment): void {
     if (segment.isGap) return;
     this.#segments.push({
-      bytes: segment.mediaBytes,
+      bytes: segment.totalBytes,
       duration: { ticks: segment.durationTicks, timescale: segment.origin.timescale },
     });
     if (this.#segments.length > SEGMENTS_REMEMBERED) this.#segments.shift();

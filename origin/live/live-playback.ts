@@ -9,6 +9,7 @@ import type { LiveRendition } from '#origin/live/live-rendition.ts';
 import type { LiveSegment, MediaKind, MediaObject } from '#origin/live/live-segment.ts';
 import type { PlaylistSnapshot, RenderedPlaylist } from '#origin/live/playlist-snapshot.ts';
 import type { RetainedSegments } from '#origin/live/retained-segments.ts';
+import type { StreamRecorder } from '#origin/live/stream-recorder.ts';
 
 /** A playlist, and how long it stays true for the URL that was asked for. */
 export type PlaylistAnswer = {
@@ -27,7 +28,16 @@ export type MediaAnswer = { readonly media: MediaObject; readonly kind: MediaKin
 export type PlaybackSource = {
   readonly presentation: LivePresentation | undefined;
   readonly retained: RetainedSegments;
+  /** What has left memory; undefined when nothing is kept. */
+  readonly recorded: RecordedSource | undefined;
 };
+
+/** What was kept of one stream. */
+export type RecordedSource = {
+  segment(...request: Tail<Parameters<StreamRecorder['segment']>>): ReturnType<StreamRecorder['segment']>;
+  init(...request: Tail<Parameters<StreamRecorder['init']>>): ReturnType<StreamRecorder['init']>;
+};
+type Tail<List extends readonly unknown[]> = List extends [unknown, ...infer Rest] ? Rest : never;
 
 /** @spec rfc8216bis §6.2.5.2: longest a request is held, in target durations */
 const HOLD_TARGETS = 3;
@@ -87,13 +97,30 @@ export class LivePlayback {
     };
   }
 
-  /** A complete segment. @throws {ProblemError} 404 `segment_not_found`, `segment_gap` */
+  /** A complete segment that is in memory. @throws {ProblemError} 404 `segment_not_found`, `segment_gap` */
   segment(renditionId: string, msn: number): MediaAnswer {
     const segment = this.#find(renditionId, msn);
     if (segment?.body !== undefined) return { media: segment.body, kind: segment.origin.kind };
-    if (segment?.completedAtMs !== undefined)
+    if (segment?.completedAtMs !== undefined && segment.isGap)
       throw this.#gone('segment_gap', `Segment ${msn} holds no media.`);
     throw this.#notFound(renditionId, 'segment_not_found', msn, `Segment ${msn} is not here.`);
+  }
+
+  /**
+   * A complete segment: at once when it is in memory, else as soon as the recording has given it.
+   *
+   * @throws {ProblemError} as {@link segment}; 503 when the recording does not answer
+   */
+  segmentOrRecorded(renditionId: string, msn: number, client: Client): MediaAnswer | Promise<MediaAnswer> {
+    const { recorded } = this.#source;
+    const segment = this.#find(renditionId, msn);
+    const isElsewhere =
+      segment === undefined
+        ? this.#hasPassed(renditionId, msn)
+        : segment.body === undefined && !segment.isGap;
+    if (recorded !== undefined && isElsewhere && segment !== this.#openOf(renditionId))
+      return this.#recordedSegment(recorded, renditionId, msn, client);
+    return this.segment(renditionId, msn);
   }
 
   /**
@@ -104,7 +131,8 @@ export class LivePlayback {
    */
   async part(renditionId: string, msn: number, part: number, client: Client): Promise<MediaAnswer> {
     const rendition = this.#source.presentation?.renditions.get(renditionId);
-    const found = this.#findPart(renditionId, msn, part);
+    const found =
+      this.#findPart(renditionId, msn, part) ?? (await this.#storedPart(renditionId, msn, part, client));
     if (found !== undefined) return found;
     if (rendition === undefined || !rendition.snapshot.hintedUris.includes(partUri(msn, part)))
       throw this.#notFound(renditionId, 'part_not_found', msn, `Part ${part} of segment ${msn} is not here.`);
@@ -133,7 +161,7 @@ export class LivePlayback {
         (next) => next.isEnded || !awaited(),
         this.#hold(client),
       );
-    const found = find();
+    const found = find() ?? (await this.#source.recorded?.init(renditionId, timeline, client));
     if (found !== undefined) return found;
     throw new ProblemError(404, 'init_not_found', `There is no init segment ${timeline}.`);
   }
@@ -154,6 +182,44 @@ export class LivePlayback {
     }
   }
 
+  async #recordedSegment(
+    recorded: RecordedSource,
+    renditionId: string,
+    msn: number,
+    client: Client,
+  ): Promise<MediaAnswer> {
+    const found = await recorded.segment(renditionId, msn, client);
+    if (found !== undefined) return found;
+    throw this.#notFound(renditionId, 'segment_not_found', msn, `Segment ${msn} is not here.`);
+  }
+
+  /** A part that another process received: it lies in the recorded segment. */
+  async #storedPart(
+    renditionId: string,
+    msn: number,
+    index: number,
+    client: Client,
+  ): Promise<MediaAnswer | undefined> {
+    const segment = this.#find(renditionId, msn);
+    const stored = segment?.parts[index]?.stored;
+    if (segment === undefined || stored === undefined) return undefined;
+    const whole = await this.#source.recorded?.segment(renditionId, msn, client);
+    if (whole === undefined) return undefined;
+    const offset = segment.parts.slice(0, index).reduce((sum, part) => sum + (part.stored?.bytes ?? 0), 0);
+    const bytes = whole.media.bytes.subarray(offset, offset + stored.bytes);
+    return { media: { bytes, digest: stored.digest }, kind: whole.kind };
+  }
+
+  #openOf(renditionId: string): LiveSegment | null {
+    return this.#source.presentation?.renditions.get(renditionId)?.window.open ?? null;
+  }
+
+  /** Whether a number lies before what the rendition will list next, as far as that is known. */
+  #hasPassed(renditionId: string, msn: number): boolean {
+    const rendition = this.#source.presentation?.renditions.get(renditionId);
+    return rendition === undefined || msn < rendition.window.next.msn;
+  }
+
   #find(renditionId: string, msn: number): LiveSegment | undefined {
     const rendition = this.#source.presentation?.renditions.get(renditionId);
     return (
@@ -167,6 +233,7 @@ export class LivePlayback {
     if (segment === undefined || part === undefined) return undefined;
     if (segment.partsUntilMs <= this.#clock.monotonicMs())
       throw this.#gone('part_not_found', `Part ${index} of segment ${msn} is no longer here.`);
+    if (part.stored !== undefined) return undefined;
     if (part.media === undefined) throw this.#gone('part_gap', `Part ${index} of segment ${msn} is a gap.`);
     return { media: part.media, kind: segment.origin.kind };
   }

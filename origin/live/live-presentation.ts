@@ -12,6 +12,7 @@ import { comparePositions, laterPosition, type PartPosition } from '#origin/live
 import { placePart, type PartOutcome } from '#origin/live/part-placement.ts';
 import { RenderedPlaylist } from '#origin/live/playlist-snapshot.ts';
 import { RequestWaiters } from '#origin/live/request-waiters.ts';
+import type { RestoredStream } from '#origin/live/stream-recorder.ts';
 import { TimelineGrid } from '#origin/live/timeline-grid.ts';
 import type { TimelineDecision } from '#origin/live/timeline-input.ts';
 import { timelineStartUtcMs, type ListedEnd } from '#origin/live/timeline-plan.ts';
@@ -153,6 +154,27 @@ export class LivePresentation {
     this.#refreshAll();
   }
 
+  /** Takes over what another process has listed, in its newest timeline. Only before the first part. */
+  restore({ state, renditions }: RestoredStream, nowUtcMs: number): void {
+    const nowMs = this.#clock.monotonicMs();
+    const { timeline } = state;
+    this.#grid = new TimelineGrid(timeline.presentation, timeline.firstMsn);
+    this.#timelineStartUtcMs = timeline.startUtcMs;
+    this.#timelines = timeline.discontinuityNumber + 1;
+    this.#timelineBeganMs = nowMs - Math.max(0, nowUtcMs - timeline.beganUtcMs);
+    for (const restored of renditions) {
+      const { kind, timescale, id } = restored.description;
+      const { startUtcMs, discontinuityNumber, firstMsn } = timeline;
+      const window = { grid: this.#grid, kind, timescale, startUtcMs, discontinuityNumber };
+      const rendition = new LiveRendition(restored.description, firstMsn, window, this.#context);
+      rendition.restore(restored, nowMs);
+      this.#renditions.set(id, rendition);
+      this.#advanceLead(rendition.window.lastPart, nowMs);
+    }
+    this.#becomesPlayable();
+    this.#refreshAll();
+  }
+
   /** @throws {ProblemError} 409 `part_conflict` when the timeline has another init segment */
   storeInit(rendition: LiveRendition, init: InitSection): PartOutcome {
     const known = rendition.init(init.timeline);
@@ -211,6 +233,7 @@ export class LivePresentation {
     for (const rendition of this.#begun()) rendition.closeOpen(nowMs);
     this.#isEnded = true;
     this.#refreshAll();
+    this.#context.recorder?.ended();
   }
 
   /** The multivariant playlist as it is now; written again only when a segment has been completed. */

@@ -15,6 +15,7 @@ import {
   type RenditionTimeline,
   type WindowLength,
 } from '#origin/live/segment-window.ts';
+import type { PresentationRecorder, RestoredRendition } from '#origin/live/stream-recorder.ts';
 
 /** What all renditions of a presentation have in common. */
 export type RenditionContext = {
@@ -24,6 +25,8 @@ export type RenditionContext = {
   readonly metrics: LiveMetrics;
   /** Takes a segment that has left the list and must be served until `untilMs`. */
   retain(renditionId: string, segment: LiveSegment, untilMs: number): void;
+  /** Keeps what is listed; none when nothing is to be kept. */
+  readonly recorder: PresentationRecorder | undefined;
 };
 
 /** Parts of segments stay fetchable for this many target durations after their tags have gone. @spec §6.2.2 */
@@ -116,6 +119,18 @@ export class LiveRendition {
   storeInit(init: InitSection): void {
     this.#inits.set(init.timeline, init);
     this.#window.useInit(init);
+    this.#context.recorder?.initStored(this.id, init);
+  }
+
+  /** Takes over what another process has listed. Only before the first part. */
+  restore({ complete, open, inits, isRetired }: RestoredRendition, nowMs: number): void {
+    this.#isRetired = isRetired;
+    for (const init of inits) {
+      this.#inits.set(init.timeline, init);
+      if (init.timeline === this.#timeline) this.#window.useInit(init);
+    }
+    this.#window.restore(complete, open);
+    this.#afterChange(nowMs);
   }
 
   /**
@@ -184,6 +199,7 @@ export class LiveRendition {
   }
 
   #afterChange(nowMs: number): void {
+    this.#context.recorder?.changed(this.id, this.#window);
     const { complete } = this.#window;
     for (const segment of complete.slice(complete.findLastIndex(({ msn }) => msn <= this.#measuredMsn) + 1)) {
       this.#measuredMsn = segment.msn;

@@ -20,9 +20,14 @@ export type LivePart = {
   /** In the timescale of its segment. */
   readonly durationTicks: number;
   readonly independent: boolean;
-  /** None when the part is listed with GAP=YES. */
+  /** None when the part is listed with GAP=YES, and when its bytes are `stored` elsewhere. */
   readonly media: MediaObject | undefined;
+  /** Of a part that another process received: it is listed, its bytes come from the recording. */
+  readonly stored?: StoredPart | undefined;
 };
+
+/** Size and name of bytes that are not in memory. */
+export type StoredPart = { readonly bytes: number; readonly digest: string };
 
 /** What is known of a segment when its first part is listed, and never changes. */
 export type SegmentOrigin = {
@@ -44,6 +49,7 @@ export class LiveSegment {
   readonly #parts: LivePart[] = [];
   #durationTicks = 0;
   #mediaBytes = 0;
+  #storedBytes = 0;
   #body: MediaObject | undefined;
   #complete:
     { readonly atMs: number; readonly listed: MediaSegment; readonly bare: MediaSegment } | undefined;
@@ -52,6 +58,24 @@ export class LiveSegment {
 
   constructor(origin: SegmentOrigin) {
     this.origin = origin;
+  }
+
+  /**
+   * A complete segment whose bytes are not in memory but recorded.
+   *
+   * @param parts what is known of its parts; none when it will be listed without
+   */
+  static restored(
+    origin: SegmentOrigin,
+    stored: { readonly durationTicks: number; readonly bytes: number; readonly parts: readonly LivePart[] },
+    atMs: number,
+  ): LiveSegment {
+    const segment = new LiveSegment(origin);
+    segment.#parts.push(...stored.parts);
+    segment.#durationTicks = stored.durationTicks;
+    segment.#storedBytes = stored.bytes;
+    segment.#list(atMs);
+    return segment;
   }
 
   get msn(): number {
@@ -75,13 +99,19 @@ export class LiveSegment {
     return this.origin.startUtcMs + this.durationMs;
   }
 
+  /** In memory. */
   get mediaBytes(): number {
     return this.#mediaBytes;
   }
 
+  /** In memory or recorded. */
+  get totalBytes(): number {
+    return this.#mediaBytes + this.#storedBytes;
+  }
+
   /** Whether there is no media in it. */
   get isGap(): boolean {
-    return this.#mediaBytes === 0;
+    return this.totalBytes === 0;
   }
 
   /** Whether a frame that needs others can be decoded here: something independent came before it. */
@@ -112,6 +142,10 @@ export class LiveSegment {
    */
   complete(atMs: number): void {
     this.#joinParts();
+    this.#list(atMs);
+  }
+
+  #list(atMs: number): void {
     const start = this.#startWith(this.#playlistParts());
     const segment = {
       uri: segmentUri(this.msn),
@@ -151,7 +185,7 @@ export class LiveSegment {
       uri: partUri(this.msn, index),
       duration: { ticks: part.durationTicks, timescale: this.origin.timescale },
       independent: part.independent,
-      gap: part.media === undefined,
+      gap: part.media === undefined && part.stored === undefined,
     }));
   }
 

@@ -17,6 +17,13 @@ import { assertPlace, type PartOutcome } from '#origin/live/part-placement.ts';
 import { comparePositions } from '#origin/live/part-position.ts';
 import type { PlaylistSnapshot } from '#origin/live/playlist-snapshot.ts';
 import { StreamHolds } from '#origin/live/request-waiters.ts';
+import type {
+  PresentationRecorder,
+  PresentationState,
+  RecordingWish,
+  RestoredStream,
+  StreamRecorder,
+} from '#origin/live/stream-recorder.ts';
 import { RetainedSegments } from '#origin/live/retained-segments.ts';
 import { SessionFence, type Writer } from '#origin/live/session-fence.ts';
 import { assertPlayable } from '#origin/live/timeline-grid.ts';
@@ -30,12 +37,20 @@ export type LiveStreamDeps = {
   readonly metrics: LiveMetrics;
   readonly holds: HeldRequests;
   readonly memory: MediaMemory;
+  /** Keeps what is listed; without one nothing outlives the live window. */
+  readonly recorder: StreamRecorder | undefined;
   /** Makes room by giving up another, ended stream; false when there is none. */
   readonly freeEnded: () => boolean;
   /** Called when the ended playlist has been served long enough. */
   readonly onForgotten: () => void;
 };
 
+/**
+ * How long the end of a recorded stream stays as it is, so that everybody who watches sees it, before the URLs become
+ * those of the recording. Longer than what the newest numbers take to be recorded.
+ */
+export const HANDOVER_MS = 30_000;
+const NOTHING_KEPT: RecordingWish = { dvrWindowMs: 0, retentionMs: 0 };
 /** Longest a playlist waits after the broadcaster has said goodbye. */
 export const UNPUBLISHED_WINDOW_MAX_MS = 10_000;
 /**
@@ -62,6 +77,9 @@ export class LiveStream {
   #presentation: LivePresentation | undefined;
   readonly #fence = new SessionFence();
   #reconnectWindowMs = 0;
+  #liveWindowMs = 0;
+  #recorder: PresentationRecorder | undefined;
+  #playlistFirstMsn = 0;
   #timelines = 0;
   #isContinued = false;
   #bytes = 0;
@@ -80,6 +98,10 @@ export class LiveStream {
           return presentation();
         },
         retained: this.#retained,
+        recorded: deps.recorder && {
+          segment: (...request) => deps.recorder?.segment(id, ...request) ?? Promise.resolve(undefined),
+          init: (...request) => deps.recorder?.init(id, ...request) ?? Promise.resolve(undefined),
+        },
       },
       deps.clock,
     );
@@ -109,8 +131,11 @@ export class LiveStream {
     const { firstMsn, isContinued } = this.#planTimeline(input, lastNumber);
     if (presentation === undefined || !isContinued) {
       if (presentation !== undefined) this.#replace(presentation);
+      this.#recorder = this.#deps.recorder?.begin(this.id, firstMsn, input.recording ?? NOTHING_KEPT);
+      this.#playlistFirstMsn = firstMsn;
       presentation = this.#newPresentation(input.presentation, input.liveWindowMs);
     }
+    this.#liveWindowMs = input.liveWindowMs;
     this.#isContinued = isContinued;
     this.#timer?.cancel();
     // A timeline has the number of its first segment: it grows, also over restarts, and no init segment's URL comes twice.
@@ -118,8 +143,53 @@ export class LiveStream {
     this.#timelines += 1;
     this.#presentation = presentation;
     presentation.beginTimeline(input.presentation, firstMsn, input.anchorUtcMs, input.assigned);
+    this.#recorder?.timelineBegun(this.#stateOf(presentation, input));
     this.#deps.logger.info({ streamId: this.id, firstMsn, isContinued }, 'timeline begun');
     return { timeline: firstMsn, firstMsn };
+  }
+
+  /**
+   * Goes on where another process was stopped: with the same segments under the same numbers, in the same session and
+   * timeline. Only before the first timeline.
+   */
+  restore(restored: RestoredStream): void {
+    const { state, firstMsn, recorder } = restored;
+    const { timeline } = state;
+    this.#reconnectWindowMs = state.reconnectWindowMs;
+    this.#liveWindowMs = state.liveWindowMs;
+    this.#recorder = recorder;
+    this.#playlistFirstMsn = firstMsn;
+    this.#fence.restore({ ...state.writer, timeline: timeline.firstMsn });
+    this.#timelines = 1;
+    this.#isContinued = timeline.firstMsn !== firstMsn;
+    this.#presentation = this.#newPresentation(timeline.presentation, state.liveWindowMs);
+    const inMemory = restored.renditions.flatMap(({ complete, open }) => [
+      ...complete,
+      ...(open ? [open] : []),
+    ]);
+    this.#addBytes(inMemory.reduce((sum, { mediaBytes }) => sum + mediaBytes, 0));
+    this.#presentation.restore(restored, this.#deps.clock.nowMs());
+    this.#deps.logger.info({ streamId: this.id, lastMsn: this.#lastMsn }, 'stream restored');
+  }
+
+  #stateOf(presentation: LivePresentation, input: TimelineInput): PresentationState {
+    const { sessionId, fencingToken } = input;
+    return {
+      constants: presentation.constants,
+      liveWindowMs: this.#liveWindowMs,
+      reconnectWindowMs: this.#reconnectWindowMs,
+      writer: { sessionId, fencingToken },
+      timeline: {
+        firstMsn: this.#fence.timeline,
+        presentation: input.presentation,
+        beganUtcMs: this.#deps.clock.nowMs(),
+        ...presentation.timelineStart,
+      },
+      renditions: [...presentation.renditions.values()].map(({ description, isRetired }) => ({
+        description,
+        isRetired,
+      })),
+    };
   }
 
   /** What was decided about the newest timeline, for the other origins that hold the stream. */
@@ -196,8 +266,18 @@ export class LiveStream {
     if (this.isEnded) return;
     this.#timer?.cancel();
     this.#presentation?.end();
-    this.#timer = this.#deps.clock.after(this.#settings.endedRetentionMs, this.#deps.onForgotten);
+    this.#forgetAfter(this.#settings.endedRetentionMs);
     this.#deps.logger.info({ streamId: this.id, lastMsn: this.#lastMsn }, 'playlist ended');
+  }
+
+  /** Once the recording has it all, it takes over. */
+  #forgetAfter(leftMs: number): void {
+    const waitMs = this.#recorder === undefined ? leftMs : Math.min(leftMs, HANDOVER_MS);
+    this.#timer = this.#deps.clock.after(waitMs, () => {
+      const isKept = this.#deps.recorder?.isKept(this.id, this.#playlistFirstMsn) === true;
+      if (isKept || leftMs <= waitMs) this.#deps.onForgotten();
+      else this.#forgetAfter(leftMs - waitMs);
+    });
   }
 
   /** Ends it and gives its memory back; the object is of no use afterwards. */
@@ -330,6 +410,7 @@ export class LiveStream {
         holds: this.#holds,
         metrics: this.#deps.metrics,
         retain: (renditionId, segment, untilMs) => this.#retained.add(renditionId, segment, untilMs),
+        recorder: this.#recorder,
       },
       this.#deps.clock,
     );

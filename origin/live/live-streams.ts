@@ -10,13 +10,20 @@ import type { LiveStatus } from '#origin/live/live-status.ts';
 import { LiveStream } from '#origin/live/live-stream.ts';
 import { MediaMemory } from '#origin/live/media-memory.ts';
 import { RequestWaiters, StreamHolds } from '#origin/live/request-waiters.ts';
+import type { RestoredStream, StreamRecorder } from '#origin/live/stream-recorder.ts';
 import type { SessionEndReason, TimelineInput } from '#origin/live/timeline-input.ts';
 
 export type { LiveRenditionStatus, LiveStatus } from '#origin/live/live-status.ts';
 export type { LiveStream } from '#origin/live/live-stream.ts';
 export type { SessionEndReason, TimelineDecision, TimelineInput } from '#origin/live/timeline-input.ts';
 
-export type LiveStreamsDeps = { readonly clock: Clock; readonly logger: Logger; readonly metrics: Metrics };
+export type LiveStreamsDeps = {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Keeps what is listed; without one nothing outlives the live window. */
+  readonly recorder?: StreamRecorder;
+};
 
 /** Three target durations of a stream that does not know its own yet. */
 const ARRIVAL_HOLD_MS = 6_000;
@@ -30,6 +37,7 @@ export class LiveStreams {
   readonly #settings: LiveSettings;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #recorder: StreamRecorder | undefined;
   readonly #holds: HeldRequests;
   readonly #memory: MediaMemory;
   readonly #streams = new Map<string, LiveStream>();
@@ -40,6 +48,7 @@ export class LiveStreams {
     this.#settings = settings;
     this.#clock = deps.clock;
     this.#logger = deps.logger.child({ subsystem: 'live' });
+    this.#recorder = deps.recorder;
     this.metrics = new LiveMetrics(deps.metrics);
     this.#holds = new HeldRequests(settings, { clock: deps.clock, metrics: this.metrics });
     this.#memory = new MediaMemory(settings.totalBytesMax, this.metrics);
@@ -80,6 +89,17 @@ export class LiveStreams {
   /** The stream was deleted: waiters get the ended playlist, later requests 404. */
   remove(streamId: string): void {
     this.#forget(streamId);
+    this.#recorder?.removed(streamId);
+  }
+
+  /** Goes on with a stream where another process was stopped. Before anything else is done with it. */
+  restore(restored: RestoredStream): void {
+    const { streamId } = restored;
+    if (this.#streams.has(streamId)) throw new Error(`stream ${streamId} is there already`);
+    const stream = this.#newStream(streamId);
+    stream.restore(restored);
+    this.#streams.set(streamId, stream);
+    this.metrics.streams.set(this.#streams.size);
   }
 
   get(streamId: string): LiveStream | undefined {
@@ -129,6 +149,7 @@ export class LiveStreams {
       metrics: this.metrics,
       holds: this.#holds,
       memory: this.#memory,
+      recorder: this.#recorder,
       freeEnded: () => this.#freeEnded(streamId),
       onForgotten: () => this.#forget(streamId),
     });

@@ -104,13 +104,13 @@ function compareWithListed(
   media: MediaObject | undefined,
 ): PartOutcome {
   const known = rendition.window.find(upload.msn)?.parts[upload.part];
-  if (known !== undefined && known.media?.digest === media?.digest) return 'repeated';
+  if (known !== undefined && (known.media ?? known.stored)?.digest === media?.digest) return 'repeated';
   throw new ProblemError(
     409,
     'part_conflict',
     known === undefined
       ? 'The place of this part has been passed.'
-      : known.media === undefined
+      : known.media === undefined && known.stored === undefined
         ? 'This part has been listed as a gap.'
         : 'Other bytes are stored for this part.',
   );

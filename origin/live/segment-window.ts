@@ -117,6 +117,21 @@ export class SegmentWindow {
     this.#nextMsn = timeline.grid.firstMsn;
   }
 
+  /**
+   * Takes over what another process has listed. Only before the first part.
+   *
+   * @param complete in one row of numbers, oldest first
+   */
+  restore(complete: readonly LiveSegment[], open: LiveSegment | undefined): void {
+    for (const segment of complete) {
+      this.#complete.push(segment);
+      this.#completeMs += segment.durationMs;
+      this.#nextMsn = segment.msn + 1;
+    }
+    this.#open = open;
+    this.#begun = this.newest !== undefined;
+  }
+
   /** Begins later than the timeline does, for a rendition that comes late. Only before the first part. */
   skipTo(msn: number): void {
     if (this.#begun) throw new Error('a rendition that has begun cannot skip numbers');

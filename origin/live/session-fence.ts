@@ -46,6 +46,14 @@ export class SessionFence {
     this.#state = 'writing';
   }
 
+  /** Goes on with the session and timeline of another process. */
+  restore({ sessionId, fencingToken, timeline }: Writer): void {
+    this.#sessionId = sessionId;
+    this.#fencingToken = fencingToken;
+    this.#timeline = timeline;
+    this.#state = 'writing';
+  }
+
   beginTimeline(timeline: number): void {
     this.#timeline = timeline;
   }

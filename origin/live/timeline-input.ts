@@ -1,3 +1,4 @@
+import type { RecordingWish } from '#origin/live/stream-recorder.ts';
 import type { Presentation } from '#protocol/ingest/publish-session.ts';
 
 /** What the registry knows when a worker asks for a new timeline. */
@@ -14,6 +15,8 @@ export type TimelineInput = {
   readonly reconnectWindowMs: number;
   /** How much media a playlist lists; never less than the spec's minimum, whatever is asked. */
   readonly liveWindowMs: number;
+  /** What is to be kept; nothing when it is not said. */
+  readonly recording?: RecordingWish;
   /** What another origin that holds the stream has decided; it is taken over or refused, never changed. */
   readonly assigned?: TimelineDecision;
 };
