@@ -166,7 +166,7 @@ function openHealth(
   settings: SteeringSettings,
   deps: SteeringDeps,
   { registry }: ControlPlane,
-  { qoe }: ViewerExperience,
+  { qoe, learnLowestRung }: ViewerExperience,
   started: DisposableStack,
 ): HealthView & HealthHistory {
   const { clock, logger, metrics } = deps;
@@ -176,7 +176,15 @@ function openHealth(
   const health = createHealth(
     settings,
     { originUrls },
-    { clock, logger, metrics, directory: registry, liveStreams: () => live.ids(), experience: qoe },
+    {
+      clock,
+      logger,
+      metrics,
+      learnLowestRung,
+      directory: registry,
+      liveStreams: () => live.ids(),
+      experience: qoe,
+    },
   );
   return started.add('health', health, () => health.close());
 }

@@ -11,6 +11,7 @@ import {
 } from '#steering/answers/viewer-origin.ts';
 import { createCmcdRoutes } from '#steering/qoe/cmcd-routes.ts';
 import { Qoe } from '#steering/qoe/qoe.ts';
+import { RecentMap } from '#steering/qoe/recent-map.ts';
 import type { CdnDirectory } from '#steering/registry/cdn.ts';
 
 export type ViewerExperienceDeps = {
@@ -27,7 +28,12 @@ export type ViewerExperience = {
   readonly qoe: Qoe;
   readonly routes: Hono;
   readonly observe: (observation: SteeringObservation) => void;
+  /** Takes BANDWIDTH of the lowest rung of a stream, as the origin's playlist has it: what throughput is held against. */
+  readonly learnLowestRung: (streamId: string, bandwidthBps: number) => void;
 };
+
+/** Streams whose lowest rung is remembered; the one unheard of for longest goes first. */
+export const LOWEST_RUNGS_MAX = 20_000;
 
 export function openViewerExperience(deps: ViewerExperienceDeps, started: DisposableStack): ViewerExperience {
   const { clock, metrics, directory, trusted, logToken } = deps;
@@ -42,11 +48,17 @@ export function openViewerExperience(deps: ViewerExperienceDeps, started: Dispos
     isCdn,
     logToken,
   });
-  return { qoe, routes, observe: (observation) => observe(qoe, observation) };
+  const lowestRungs = new RecentMap<string, number>(LOWEST_RUNGS_MAX);
+  return {
+    qoe,
+    routes,
+    observe: (observation) => observe(qoe, observation, lowestRungs.get(observation.streamId)),
+    learnLowestRung: (streamId, bandwidthBps) => lowestRungs.set(streamId, bandwidthBps),
+  };
 }
 
 /** Whoever has no token of ours can say anything about anybody: only authentic sessions are heard. */
-function observe(qoe: Qoe, observation: SteeringObservation): void {
+function observe(qoe: Qoe, observation: SteeringObservation, lowestRungBps: number | undefined): void {
   if (!observation.authentic) return;
   const { sessionId, address, origin, assigned, early, pathways } = observation;
   const current = pathways.at(-1);
@@ -57,6 +69,7 @@ function observe(qoe: Qoe, observation: SteeringObservation): void {
     assigned,
     reported: current?.id,
     throughputBps: current?.throughputBps,
+    lowestRungBps,
     early,
   });
 }

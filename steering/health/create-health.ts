@@ -28,6 +28,8 @@ export type HealthDeps = {
   /** Ids of the streams that are live now; asked many times a second, so it must not wait. */
   readonly liveStreams: () => readonly string[];
   readonly experience: ExperienceView;
+  /** Told the lowest rung of a stream whenever its playlist was read at the origin. */
+  readonly learnLowestRung?: (streamId: string, bandwidthBps: number) => void;
   /** For tests; otherwise DNS. */
   readonly resolve?: ResolveName;
   /** For tests; otherwise `Math.random`. */
@@ -96,7 +98,11 @@ export function createHealth(
       random: deps.random ?? Math.random,
       cdns: () => (settings.STEERING_PROBE_ENABLED ? scheduled : []),
       liveStreams: deps.liveStreams,
-      takeReference: (streamId, round, signal) => reference.take(streamId, round, signal),
+      takeReference: async (streamId, round, signal) => {
+        const taken = await reference.take(streamId, round, signal);
+        deps.learnLowestRung?.(streamId, taken.lowestBandwidthBps);
+        return taken;
+      },
       probe: (target, round, turn, signal) => probeCdn(target, round, turn, probeDeps, signal),
       troubled: (cdn) => monitor.troubledStreams(cdn),
       report: (cdn, samples, watched) => monitor.report(cdn, samples, watched),

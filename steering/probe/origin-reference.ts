@@ -29,6 +29,7 @@ export type ReferenceRound = {
   /** Path and query of the media playlist below `/live/{streamId}/`. */
   readonly renditionPath: string;
   readonly topBandwidthBps: number;
+  readonly lowestBandwidthBps: number;
   readonly playlist: ReadMediaPlaylist;
   /** The part that did not exist yet when `playlist` was made. */
   readonly next: EdgePosition;
@@ -112,6 +113,7 @@ export class OriginReference {
       streamId,
       renditionPath: rung.path,
       topBandwidthBps: rung.topBandwidthBps,
+      lowestBandwidthBps: rung.lowestBandwidthBps,
       playlist,
       next,
       reached,
@@ -186,7 +188,12 @@ export function firstPartAfter(playlist: ReadMediaPlaylist, position: EdgePositi
   );
 }
 
-type Rung = { readonly url: URL; readonly path: string; readonly topBandwidthBps: number };
+type Rung = {
+  readonly url: URL;
+  readonly path: string;
+  readonly topBandwidthBps: number;
+  readonly lowestBandwidthBps: number;
+};
 
 function chooseRung(master: string, round: number, masterUrl: URL): Rung {
   const variants = [...readVariants(master)].sort((a, b) => b.bandwidthBps - a.bandwidthBps);
@@ -201,6 +208,7 @@ function chooseRung(master: string, round: number, masterUrl: URL): Rung {
     url,
     path: url.href.slice(folder.href.length),
     topBandwidthBps: variants[0]?.bandwidthBps ?? 0,
+    lowestBandwidthBps: variants.at(-1)?.bandwidthBps ?? 0,
   };
 }
 

@@ -11,9 +11,9 @@ export type SteeringObservation = {
   readonly assigned?: string | undefined;
   /** The CDN the player says it uses; of several the one used last. */
   readonly reported?: string | undefined;
-  /** As reported, untrusted. */
+  /** Of the CDN it uses, as it reports itself: untrusted, and of any meaning only beside the lowest rung. */
   readonly throughputBps?: number | undefined;
-  /** Bandwidth of the lowest rung, when it is known. */
+  /** BANDWIDTH of the stream's lowest rung, when it is known. */
   readonly lowestRungBps?: number | undefined;
   /** It asks well before its time, as a player does that was started anew. */
   readonly early?: boolean;
@@ -36,16 +36,28 @@ export type PlaybackObservation = {
 export function readSteering(
   observation: SteeringObservation,
 ): readonly { readonly cdn: string; readonly value: number }[] {
-  const { assigned, reported, throughputBps, lowestRungBps } = observation;
+  const { assigned, reported } = observation;
   if (reported === undefined) return [];
   const statements: { cdn: string; value: number }[] = [];
   // It was sent to one CDN and uses another: it found the first one wanting before we did.
   if (assigned !== undefined && assigned !== reported) statements.push({ cdn: assigned, value: 0 });
-  const starved =
-    throughputBps !== undefined &&
-    lowestRungBps !== undefined &&
-    throughputBps >= 0 &&
-    throughputBps < 1.2 * lowestRungBps;
-  statements.push({ cdn: reported, value: starved ? 0.3 : observation.early === true ? 0.5 : 1 });
+  statements.push({ cdn: reported, value: valueOf(observation) });
   return statements;
+}
+
+/** A player that gets less than this much of the lowest rung will stall. */
+const STARVED_BELOW = 1.2;
+
+function valueOf(observation: SteeringObservation): number {
+  return isStarved(observation) ? 0.3 : observation.early === true ? 0.5 : 1;
+}
+
+/**
+ * A first request tells the guess that a player starts with, and one right after a move what it measured elsewhere: both
+ * say nothing of the CDN. Rates that hls.js wraps at 2³¹ are negative, and were dropped, or too high to matter, but for a
+ * sliver above 4.29 Gbit/s.
+ */
+function isStarved({ assigned, reported, throughputBps, lowestRungBps }: SteeringObservation): boolean {
+  if (assigned !== reported || throughputBps === undefined || lowestRungBps === undefined) return false;
+  return throughputBps >= 0 && throughputBps < STARVED_BELOW * lowestRungBps;
 }

@@ -159,6 +159,56 @@ describe('what steering requests tell', () => {
     expect(nonsense.factors()).toEqual({ a: 1, b: 1, c: 1 });
   });
 
+  it('holds no throughput against a CDN that was measured elsewhere, or only guessed', () => {
+    const built = world();
+    const poor = { throughputBps: 100_000, lowestRungBps: 500_000 };
+    for (let viewer = 0; viewer < 100; viewer++) {
+      built.qoe.observeSteeringRequest({
+        sessionId: `first${viewer}`,
+        address: `198.51.100.${viewer}`,
+        reported: 'a',
+        ...poor,
+      });
+      ask(built, viewer, 'a', 'a', { throughputBps: 100_000 });
+      ask(built, viewer + 100, 'b', 'b', { throughputBps: 9_000_000, lowestRungBps: 500_000 });
+    }
+    expect(built.factors()).toEqual({ a: 1, b: 1, c: 1 });
+  });
+
+  it('does not let a household talk a CDN down by throughput, however many sessions it opens', () => {
+    const built = world();
+    for (let viewer = 0; viewer < 3 * VOICES_MIN; viewer++) {
+      ask(built, viewer, 'a', 'a', { throughputBps: 9_000_000, lowestRungBps: 500_000 });
+      ask(built, viewer + 250, 'b', 'b', { throughputBps: 9_000_000, lowestRungBps: 500_000 });
+    }
+    for (let session = 0; session < 2_000; session++)
+      built.qoe.observeSteeringRequest({
+        sessionId: `liar${session}`,
+        address: `2a00:1450:4001:5a${(session % 256).toString(16).padStart(2, '0')}::${session}`,
+        assigned: 'a',
+        reported: 'a',
+        throughputBps: 1,
+        lowestRungBps: 500_000,
+      });
+    expect(built.factors()).toEqual({ a: 1, b: 1, c: 1 });
+  });
+
+  it('says the worse of a network where throughput starves, and leaves the others alone', () => {
+    const built = world();
+    const lowestRungBps = 500_000;
+    for (let viewer = 0; viewer < 100; viewer++) {
+      const there = { place: { country: 'DE', asn: 3320 }, lowestRungBps };
+      const elsewhere = { place: { country: 'FR', asn: 3215 }, lowestRungBps, throughputBps: 9_000_000 };
+      ask(built, viewer, 'a', 'a', { ...there, throughputBps: 200_000 });
+      ask(built, viewer + 100, 'b', 'b', { ...there, throughputBps: 9_000_000 });
+      ask(built, viewer + 300, 'a', 'a', elsewhere);
+      ask(built, viewer + 500, 'b', 'b', elsewhere);
+    }
+    expect(built.factors({ country: 'DE', asn: 3320 }).a).toBeLessThan(0.6);
+    expect(built.factors({ country: 'FR', asn: 3215 }).a).toBe(1);
+    expect(built.factors({ country: 'DE', asn: 3320 }).b).toBe(1);
+  });
+
   it('tells whose CDN a report speaks of that does not say so, except about the past', () => {
     const built = world();
     for (let viewer = 0; viewer < 100; viewer++) {
