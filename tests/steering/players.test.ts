@@ -33,8 +33,11 @@ const DETECTION_DEADLINE_MS = 10_000;
 const LEAVE_DEADLINE_MS = TTL_MAX_MS + 12_000;
 /** A player has left a CDN when it loads, but nothing from there for so long: what was on its way still comes. */
 const SETTLED_MS = 2_500;
-/** The weight's promise is a TTL; then a load that is on its way ends. */
-const DRAIN_DEADLINE_MS = TTL_MAX_MS + 2_000 + SETTLED_MS;
+/** The weight's promise: no load from a drained CDN begins later than a TTL and this after the change. */
+const DRAIN_MARGIN_MS = 1_000;
+const DRAIN_DEADLINE_MS = TTL_MAX_MS + DRAIN_MARGIN_MS + SETTLED_MS + 1_000;
+/** At the live edge is a player that aims for less than this: it plays parts, not segments. */
+const EDGE_MAX_S = 3;
 /** More is a stall: the buffer has run empty, and not only the machine been busy. */
 const STANDSTILL_MAX_MS = 1_000;
 
@@ -198,9 +201,12 @@ describe.skipIf(hasNoPostgres)('players in Chromium, steered over nginx and Varn
     await watching('drained', PLAYERS, async (open, first) => {
       await Promise.all(open.map((player) => player.progress()));
       await setWeight(first, 0);
+      const drainedAtMs = performance.now();
       try {
         for (const player of open) {
           await leaves(player, first, DRAIN_DEADLINE_MS);
+          const lastMs = player.loads.findLast(({ cdn }) => cdn === first)?.atMs ?? 0;
+          expect(lastMs - drainedAtMs).toBeLessThan(TTL_MAX_MS + DRAIN_MARGIN_MS);
           const { standstillMs } = await player.progress();
           expect(standstillMs).toBeLessThan(STANDSTILL_MAX_MS);
         }
@@ -219,6 +225,8 @@ describe.skipIf(hasNoPostgres)('players in Chromium, steered over nginx and Varn
     readonly fault: string;
     readonly names: readonly PlayerName[];
     readonly begin: (cdn: Cdn) => void | Promise<void>;
+    /** Whether the picture must not stand still meanwhile. */
+    readonly noStall?: true;
   }[] = [
     { fault: 'is killed', names: ['hls.js'], begin: kill },
     { fault: 'is killed', names: ['shaka-player'], begin: kill },
@@ -238,28 +246,44 @@ describe.skipIf(hasNoPostgres)('players in Chromium, steered over nginx and Varn
       names: ['hls.js'],
       begin: ({ http }) => void (http.fault = { kind: 'status', status: 404 }),
     },
+    { fault: 'is killed at the live edge', names: ['hls.js-default'], begin: kill, noStall: true },
+    {
+      fault: 'answers 404 at the live edge',
+      names: ['hls.js-default'],
+      begin: ({ http }) => void (http.fault = { kind: 'status', status: 404 }),
+      noStall: true,
+    },
     {
       fault: 'answers 503',
       names: ['hls.js'],
       begin: ({ http }) => void (http.fault = { kind: 'status', status: 503 }),
     },
   ];
-  it.each(FAULTS)('leave a CDN that $fault, and play on ($names)', async ({ fault, names, begin }) => {
-    const session = `${names.join('-')}-${fault}`.replaceAll(/\W/g, '-');
-    await watching(session, names, async (open, first) => {
-      const cdn = cdns.get(first);
-      if (cdn === undefined) throw new Error(`there is no CDN ${first}`);
-      await begin(cdn);
-      await waitFor(
-        `steering to put another CDN before ${first}`,
-        async () => (await players.orderNow(session))[0] !== first,
-        { deadlineMs: DETECTION_DEADLINE_MS, intervalMs: 100 },
-      );
-      for (const player of open) {
-        await leaves(player, first, LEAVE_DEADLINE_MS);
-        await goesOn(player);
-        expect(player.loads.at(-1)?.cdn).not.toBe(first);
-      }
-    });
-  });
+  it.each(FAULTS)(
+    'leave a CDN that $fault, and play on ($names)',
+    async ({ fault, names, begin, noStall }) => {
+      const session = `${names.join('-')}-${fault}`.replaceAll(/\W/g, '-');
+      await watching(session, names, async (open, first) => {
+        const cdn = cdns.get(first);
+        if (cdn === undefined) throw new Error(`there is no CDN ${first}`);
+        await Promise.all(open.map((player) => player.progress()));
+        await begin(cdn);
+        await waitFor(
+          `steering to put another CDN before ${first}`,
+          async () => (await players.orderNow(session))[0] !== first,
+          { deadlineMs: DETECTION_DEADLINE_MS, intervalMs: 100 },
+        );
+        for (const player of open) {
+          await leaves(player, first, LEAVE_DEADLINE_MS);
+          if (noStall === true) {
+            const { standstillMs, targetLatencyS } = await player.progress();
+            expect(standstillMs).toBeLessThan(STANDSTILL_MAX_MS);
+            expect(targetLatencyS).toBeLessThan(EDGE_MAX_S);
+          }
+          await goesOn(player);
+          expect(player.loads.at(-1)?.cdn).not.toBe(first);
+        }
+      });
+    },
+  );
 });

@@ -8,7 +8,8 @@ import { steeredPlaylist } from '#tests/support/steered-playlist.ts';
 import { waitFor } from '#tests/support/wait-for.ts';
 
 export const PLAYERS = ['hls.js', 'shaka-player'] as const;
-export type PlayerName = (typeof PLAYERS)[number];
+/** `hls.js-default` is hls.js without any setting, as near to the live edge as the playlist says. */
+export type PlayerName = (typeof PLAYERS)[number] | 'hls.js-default';
 
 /** A player in Chromium that plays a steered playlist. */
 export type SteeredPlayer = {
@@ -17,8 +18,12 @@ export type SteeredPlayer = {
   readonly loads: readonly { readonly cdn: string; readonly atMs: number }[];
   /** Statuses of the steering server's answers. */
   readonly steeringStatuses: readonly number[];
-  /** Position, and the longest time that it did not move since this was asked last. */
-  progress(): Promise<{ readonly timeS: number; readonly standstillMs: number }>;
+  /** Position, the longest time that it did not move since this was asked last, and how far from live hls.js aims. */
+  progress(): Promise<{
+    readonly timeS: number;
+    readonly standstillMs: number;
+    readonly targetLatencyS: number | null;
+  }>;
   /** Errors that the player told of, for the message of a test that failed. */
   errors(): Promise<readonly string[]>;
   close(): Promise<void>;
@@ -47,21 +52,27 @@ export type SteeredPlayersOptions = {
 const require = createRequire(import.meta.url);
 const SCRIPTS: Readonly<Record<PlayerName, string>> = {
   'hls.js': require.resolve('hls.js/dist/hls.min.js'),
+  'hls.js-default': require.resolve('hls.js/dist/hls.min.js'),
   'shaka-player': require.resolve('shaka-player/dist/shaka-player.compiled.js'),
 };
 /** As their authors ship them, but for a distance to the live edge that a busy machine can keep. */
 const START: Readonly<Record<PlayerName, string>> = {
-  'hls.js': `
-    const hls = new Hls({ liveSyncDuration: 4 });
-    hls.on(Hls.Events.ERROR, (_, data) => errors.push(data.details + (data.fatal ? ' (fatal)' : '')));
-    hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
-    hls.loadSource(url);
-    hls.attachMedia(video);`,
+  'hls.js': startHlsJs('{ liveSyncDuration: 4 }'),
+  'hls.js-default': startHlsJs('{}'),
   'shaka-player': `
     const player = new shaka.Player();
     player.addEventListener('error', ({ detail }) => errors.push([detail.code, detail.data, detail.message].join(' ')));
     player.attach(video).then(() => player.load(url)).then(() => video.play(), (error) => errors.push(String(error)));`,
 };
+
+function startHlsJs(config: string): string {
+  return `
+    const hls = (window.hls = new Hls(${config}));
+    hls.on(Hls.Events.ERROR, (_, data) => errors.push(data.details + (data.fatal ? ' (fatal)' : '')));
+    hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
+    hls.loadSource(url);
+    hls.attachMedia(video);`;
+}
 
 /** Stands in for an edge: gives each session its steered playlist, and the pages that play it. */
 export async function startSteeredPlayers(options: SteeredPlayersOptions): Promise<SteeredPlayers> {
@@ -93,7 +104,7 @@ export async function startSteeredPlayers(options: SteeredPlayersOptions): Promi
   };
   const serve = async (target: string, response: ServerResponse): Promise<void> => {
     const [, kind = '', session = '', name = ''] = target.split('/');
-    const player = PLAYERS.find((known) => known === name);
+    const player = Object.keys(SCRIPTS).find((known): known is PlayerName => known === name);
     if (kind === 'master') return send(response, 'application/vnd.apple.mpegurl', await playlist(session));
     if (player === undefined) return void response.writeHead(404).end();
     if (kind === 'script') return send(response, 'text/javascript', await readFile(SCRIPTS[player], 'utf8'));
@@ -171,7 +182,7 @@ function page(player: PlayerName, session: string): string {
   let firstS;
   window.progress = () => {
     if (firstS === undefined && !video.paused && video.readyState > 2) firstS = video.currentTime;
-    const seen = { timeS: firstS === undefined ? 0 : video.currentTime - firstS, standstillMs };
+    const seen = { timeS: firstS === undefined ? 0 : video.currentTime - firstS, standstillMs, targetLatencyS: window.hls?.targetLatency ?? null };
     standstillMs = 0;
     return seen;
   };
