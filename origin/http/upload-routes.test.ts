@@ -67,6 +67,20 @@ describe('PUT of a part', () => {
     expect([again.status, await again.json()]).toEqual([200, { outcome: 'repeated' }]);
   });
 
+  it('answers 200 to the copy of another pipeline, and drops it', async () => {
+    await put();
+    const upload = publisher.upload('720p');
+    const body = publisher.body('720p', { ...upload, msn: 1 });
+    publisher.stream.storeInit(
+      '720p',
+      { ...upload, pipeline: 'b' },
+      makeInit(publisher.rendition('720p'), publisher.grant.timeline),
+    );
+    const second = await put({ pipeline: 'b' }, { body });
+    expect([second.status, await second.json()]).toEqual([200, { outcome: 'superseded' }]);
+    expect((await put()).status).toBe(200);
+  });
+
   it('answers 409 to other bytes, and keeps the first', async () => {
     await put();
     const other = await put({}, { body: publisher.body('720p', publisher.upload('720p', { msn: 1 })) });
@@ -123,6 +137,21 @@ describe('PUT of a part', () => {
     ['nothing', 422, 'part_invalid', {}, { body: new Uint8Array() }],
     ['a missing header', 400, 'upload_header_invalid', {}, { headers: { 'part-start': undefined } }],
     ['a header that is no number', 400, 'upload_header_invalid', {}, { headers: { 'part-duration': '1e3' } }],
+    [
+      'a pipeline id that is none',
+      400,
+      'upload_header_invalid',
+      {},
+      { headers: { 'publish-pipeline': 'A/b' } },
+    ],
+    ['a pipeline without an init segment', 422, 'part_invalid', { pipeline: 'b' }],
+    [
+      'a part whose samples do not last as its headers say',
+      422,
+      'part_invalid',
+      {},
+      { headers: { 'part-duration': '9999' } },
+    ],
     ['a session id that is none', 400, 'upload_header_invalid', {}, { headers: { 'publish-session': 'x' } }],
     [
       'a digest of something else',

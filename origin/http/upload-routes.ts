@@ -31,7 +31,7 @@ export function createUploadRoutes(streams: LiveStreams, deps: UploadRoutesDeps)
   app.put(PATH, requireBearer(deps.ingestToken, 'ingest'), async (context) => {
     try {
       const outcome = await storeUpload(context, streams);
-      return context.json({ outcome }, outcome === 'repeated' ? 200 : 201);
+      return context.json({ outcome }, outcome === 'repeated' || outcome === 'superseded' ? 200 : 201);
     } catch (error) {
       const problem = asProblem(error);
       if (!(problem instanceof ProblemError)) throw problem;
@@ -73,6 +73,7 @@ const INIT_HEADERS: ReadonlySet<string> = new Set([
   UPLOAD_HEADERS.session,
   UPLOAD_HEADERS.fencingToken,
   UPLOAD_HEADERS.timeline,
+  UPLOAD_HEADERS.pipeline,
 ]);
 
 function targetOf(context: Context, streams: LiveStreams): { stream: LiveStream; renditionId: string } {

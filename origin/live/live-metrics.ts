@@ -9,6 +9,7 @@ export class LiveMetrics {
   readonly compressions: Counter;
   readonly partsStored: Counter<'outcome'>;
   readonly partStoreLatency: Histogram;
+  readonly partWait: Histogram;
   readonly uploadRejects: Counter<'reason'>;
   readonly windowBytes: Gauge;
   readonly streams: Gauge;
@@ -40,7 +41,7 @@ export class LiveMetrics {
     });
     this.partsStored = new Counter({
       name: 'origin_live_parts_total',
-      help: 'Parts by what became of them: stored, repeated, gap (missing and listed as such), undecodable (dropped).',
+      help: 'Parts by what became of them: stored, repeated, superseded (another pipeline was first), waiting (then counted again), gap (missing and listed as such), undecodable (dropped).',
       labelNames: ['outcome'],
       registers,
     });
@@ -48,6 +49,12 @@ export class LiveMetrics {
       name: 'origin_live_part_store_latency_seconds',
       help: 'From the last frame of a part at the ingest until the part was listed.',
       buckets: [0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5],
+      registers,
+    });
+    this.partWait = new Histogram({
+      name: 'origin_live_part_wait_seconds',
+      help: 'From the arrival of a part at the origin until it was listed: 0 unless another pipeline was waited for.',
+      buckets: [0.001, 0.05, 0.1, 0.2, 0.3, 0.5, 1],
       registers,
     });
     this.uploadRejects = new Counter({

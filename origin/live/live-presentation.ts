@@ -3,13 +3,13 @@ import type { PartUpload } from '#protocol/ingest/part-upload.ts';
 import { writeMultivariantPlaylist } from '#protocol/hls/multivariant-playlist.ts';
 import type { PlaylistConstants } from '#protocol/hls/server-control.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { ProblemError } from '#runtime/http/problem.ts';
 import { GapCadence } from '#origin/live/gap-cadence.ts';
 import type { InitSection, MediaObject } from '#origin/live/live-segment.ts';
 import { LiveRendition, type RenditionContext } from '#origin/live/live-rendition.ts';
 import { offerOf } from '#origin/live/multivariant-offer.ts';
 import { comparePositions, laterPosition, type PartPosition } from '#origin/live/part-position.ts';
-import { placePart, type PartOutcome } from '#origin/live/part-placement.ts';
+import { PartCandidates, type Candidate } from '#origin/live/part-candidates.ts';
+import { assertPlace, placePart, type PartOutcome, type PlacedOutcome } from '#origin/live/part-placement.ts';
 import { RenderedPlaylist } from '#origin/live/playlist-snapshot.ts';
 import { RequestWaiters } from '#origin/live/request-waiters.ts';
 import type { RestoredStream } from '#origin/live/stream-recorder.ts';
@@ -22,14 +22,24 @@ export const RENDITIONS_MAX = 32;
 /** A rendition without a segment is no longer waited for when another one has this many. */
 const SEGMENTS_WITHOUT_LAGGARD = 3;
 
+/** What a presentation needs of its stream. */
+export type PresentationContext = RenditionContext & {
+  /** A candidate has been listed, now or after it had waited. */
+  onListed(rendition: LiveRendition, candidate: Candidate, outcome: PlacedOutcome): void;
+  /** Bytes that wait to be listed have become more, or fewer when negative. */
+  onWaitingBytes(bytes: number): void;
+};
+
 /** Everything that shares one life of playlists: from the first part to EXT-X-ENDLIST. */
 export class LivePresentation {
   readonly constants: PlaylistConstants;
   /** Released when the presentation can be shown, or has ended without. */
   readonly waiters: RequestWaiters<LivePresentation>;
   readonly #clock: Clock;
-  readonly #context: RenditionContext;
+  readonly #context: PresentationContext;
   readonly #renditions = new Map<string, LiveRendition>();
+  /** Of the newest timeline, by rendition. */
+  readonly #candidates = new Map<string, PartCandidates>();
   #grid: TimelineGrid;
   #timelines = 0;
   #timelineStartUtcMs = 0;
@@ -40,7 +50,7 @@ export class LivePresentation {
   #isEnded = false;
   #multivariant: RenderedPlaylist | undefined;
 
-  constructor(presentation: Presentation, context: RenditionContext, clock: Clock) {
+  constructor(presentation: Presentation, context: PresentationContext, clock: Clock) {
     this.constants = context.constants;
     this.#context = context;
     this.#clock = clock;
@@ -124,6 +134,7 @@ export class LivePresentation {
     assigned?: TimelineDecision,
   ): void {
     this.stopGaps();
+    this.#flushCandidates();
     const nowMs = this.#clock.monotonicMs();
     const grid = new TimelineGrid(presentation, timeline);
     this.#closeUpTo(grid.firstMsn - 1, anchorUtcMs, nowMs);
@@ -175,39 +186,43 @@ export class LivePresentation {
     this.#refreshAll();
   }
 
-  /** @throws {ProblemError} 409 `part_conflict` when the timeline has another init segment */
-  storeInit(rendition: LiveRendition, init: InitSection): PartOutcome {
+  /**
+   * @param pipeline which encoder has put it; undefined for the only one
+   * @throws {ProblemError} 409 `part_conflict` when the pipeline has put another one, `init_mismatch` when another
+   *   pipeline has; `pipelines_exhausted`
+   */
+  storeInit(rendition: LiveRendition, init: InitSection, pipeline?: string): PartOutcome {
     const known = rendition.init(init.timeline);
-    if (known !== undefined) {
-      if (known.digest === init.digest) return 'repeated';
-      throw new ProblemError(409, 'part_conflict', 'The timeline has another init segment already.');
-    }
+    this.#candidatesOf(rendition).noteInit(pipeline, known === undefined || known.digest === init.digest);
+    if (known !== undefined) return 'repeated';
     rendition.storeInit(init);
     rendition.wake();
     return 'stored';
   }
 
   /**
-   * Lists a part, and gaps for what is missing before it; then wakes who waited for it.
+   * Refuses a part whose headers cannot be right, before its body is read.
+   *
+   * @throws {ProblemError} 409 `init_mismatch`, `pipelines_exhausted`, 422 `part_invalid`
+   */
+  assertAcceptable(rendition: LiveRendition, upload: PartUpload): void {
+    assertPlace(rendition, upload, this);
+    this.#candidatesOf(rendition).assertMayWrite(upload);
+  }
+
+  /**
+   * Takes a valid copy of a part; lists it, and gaps for what is missing before it, as soon as it is its turn.
    *
    * @param media undefined when the upload says that the part does not exist
-   * @throws {ProblemError} as {@link placePart}
+   * @throws {ProblemError} as {@link PartCandidates.offer}
    */
   storePart(rendition: LiveRendition, upload: PartUpload, media: MediaObject | undefined): PartOutcome {
-    const segmentBefore = rendition.window.lastSegmentMsn;
-    const nowMs = this.#clock.monotonicMs();
-    const outcome = placePart(rendition, upload, media, this, nowMs);
-    if (outcome === 'repeated') return outcome;
-    if (rendition.window.lastSegmentMsn !== segmentBefore) this.#multivariant = undefined;
-    this.#advanceLead(rendition.window.lastPart, nowMs);
-    const changed = [rendition, ...this.#fillRetired(nowMs)];
-    if (this.#becomesPlayable()) this.#refreshAll();
-    else this.#refresh(changed);
-    return outcome;
+    return this.#candidatesOf(rendition).offer(upload, media);
   }
 
   /** Keeps the cadence with gaps, from the newest part on. */
   startGaps(): void {
+    this.#flushCandidates();
     if (this.#isEnded || this.#lead === undefined || this.#cadence !== undefined) return;
     const { position, atMs } = this.#lead;
     const from = { msn: position.msn, part: this.#lastCellOf(position) };
@@ -225,10 +240,17 @@ export class LivePresentation {
     this.#cadence = undefined;
   }
 
+  /** Stops every timer and changes nothing. */
+  stop(): void {
+    this.stopGaps();
+    for (const candidates of this.#candidates.values()) candidates.close();
+  }
+
   /** Adds EXT-X-ENDLIST everywhere and answers everybody. */
   end(): void {
     if (this.#isEnded) return;
     this.stopGaps();
+    this.#flushCandidates();
     const nowMs = this.#clock.monotonicMs();
     for (const rendition of this.#begun()) rendition.closeOpen(nowMs);
     this.#isEnded = true;
@@ -244,6 +266,54 @@ export class LivePresentation {
       this.#context.metrics.renders.inc({ playlist: 'multivariant' });
     }
     return this.#multivariant;
+  }
+
+  #candidatesOf(rendition: LiveRendition): PartCandidates {
+    let candidates = this.#candidates.get(rendition.id);
+    if (candidates === undefined) {
+      candidates = new PartCandidates(rendition, {
+        clock: this.#clock,
+        cellMs: this.#grid.cellMs,
+        partTargetMs: this.#grid.partTargetMs,
+        targetDurationMs: this.constants.targetDurationS * 1000,
+        place: (candidate) => this.#place(rendition, candidate),
+        placeGap: (position) => this.#placeGap(rendition, position),
+        onWaitingBytes: (bytes) => this.#context.onWaitingBytes(bytes),
+      });
+      this.#candidates.set(rendition.id, candidates);
+    }
+    return candidates;
+  }
+
+  /** The timeline is over: what waits is listed, with gaps for what has not come. */
+  #flushCandidates(): void {
+    for (const candidates of this.#candidates.values()) candidates.flush();
+    this.#candidates.clear();
+  }
+
+  /** @throws {ProblemError} as {@link placePart} */
+  #place(rendition: LiveRendition, candidate: Candidate): PlacedOutcome {
+    const segmentBefore = rendition.window.lastSegmentMsn;
+    const nowMs = this.#clock.monotonicMs();
+    const outcome = placePart(rendition, candidate.upload, candidate.media, this, nowMs);
+    this.#context.onListed(rendition, candidate, outcome);
+    this.#afterListing(rendition, segmentBefore, nowMs);
+    return outcome;
+  }
+
+  #placeGap(rendition: LiveRendition, position: PartPosition): void {
+    const segmentBefore = rendition.window.lastSegmentMsn;
+    const nowMs = this.#clock.monotonicMs();
+    rendition.fillTo(position, nowMs);
+    this.#afterListing(rendition, segmentBefore, nowMs);
+  }
+
+  #afterListing(rendition: LiveRendition, segmentBefore: number, nowMs: number): void {
+    if (rendition.window.lastSegmentMsn !== segmentBefore) this.#multivariant = undefined;
+    this.#advanceLead(rendition.window.lastPart, nowMs);
+    const changed = [rendition, ...this.#fillRetired(nowMs)];
+    if (this.#becomesPlayable()) this.#refreshAll();
+    else this.#refresh(changed);
   }
 
   #begun(): LiveRendition[] {

@@ -13,7 +13,8 @@ import type { LiveSettings } from '#origin/live/live-settings.ts';
 import { renditionStatus, type LiveStatus } from '#origin/live/live-status.ts';
 import type { MediaMemory } from '#origin/live/media-memory.ts';
 import { assertInitBoxes, assertPartBoxes } from '#origin/live/part-boxes.ts';
-import { assertPlace, type PartOutcome } from '#origin/live/part-placement.ts';
+import type { Candidate } from '#origin/live/part-candidates.ts';
+import type { PartOutcome, PlacedOutcome } from '#origin/live/part-placement.ts';
 import { comparePositions } from '#origin/live/part-position.ts';
 import type { PlaylistSnapshot } from '#origin/live/playlist-snapshot.ts';
 import { StreamHolds } from '#origin/live/request-waiters.ts';
@@ -291,7 +292,7 @@ export class LiveStream {
   /** Stops every timer and changes nothing else: players shall find the stream elsewhere, not see its end. */
   stop(): void {
     this.#timer?.cancel();
-    this.#presentation?.stopGaps();
+    this.#presentation?.stop();
   }
 
   /**
@@ -310,7 +311,7 @@ export class LiveStream {
    */
   assertAcceptable(renditionId: string, upload: PartUpload): void {
     const { rendition, presentation } = this.#admit(renditionId, upload);
-    assertPlace(rendition, upload, presentation);
+    presentation.assertAcceptable(rendition, upload);
   }
 
   /**
@@ -330,24 +331,35 @@ export class LiveStream {
     const digest = checkedDigest(body, expectedDigest);
     if (upload.gap && body.length > 0)
       throw new ProblemError(422, 'part_invalid', 'A part that does not exist has no body.');
-    if (!upload.gap) assertPartBoxes(body);
-    assertPlace(rendition, upload, presentation);
+    presentation.assertAcceptable(rendition, upload);
+    if (!upload.gap) assertPartBoxes(body, upload, rendition.init(upload.timeline)?.bytes);
     if (comparePositions(upload, rendition.window.next) >= 0) this.#makeRoom(body.length);
     const media = upload.gap ? undefined : { bytes: body, digest };
     const outcome = presentation.storePart(rendition, upload, media);
-    this.#deps.metrics.partsStored.inc({ outcome });
-    if (outcome === 'stored') {
-      this.#addBytes(body.length);
-      rendition.storeLatencyMs = Math.max(0, this.#deps.clock.nowMs() - upload.arrivalUtcMs);
-      this.#deps.metrics.partStoreLatency.observe(rendition.storeLatencyMs / 1000);
-    }
+    if (outcome === 'repeated' || outcome === 'superseded' || outcome === 'waiting')
+      this.#deps.metrics.partsStored.inc({ outcome });
     return outcome;
+  }
+
+  #onListed(
+    rendition: LiveRendition,
+    { upload, media, arrivedAtMs }: Candidate,
+    outcome: PlacedOutcome,
+  ): void {
+    this.#deps.metrics.partsStored.inc({ outcome });
+    if (outcome !== 'stored') return;
+    this.#addBytes(media?.bytes.length ?? 0);
+    const { clock } = this.#deps;
+    const waitedMs = clock.monotonicMs() - arrivedAtMs;
+    this.#deps.metrics.partWait.observe(waitedMs / 1000);
+    rendition.storeLatencyMs = Math.max(0, clock.nowMs() - upload.arrivalUtcMs);
+    this.#deps.metrics.partStoreLatency.observe(rendition.storeLatencyMs / 1000);
   }
 
   /** Stores the init segment of the timeline. @throws {ProblemError} 404, 409, 410, 422 */
   storeInit(
     renditionId: string,
-    writer: Writer,
+    writer: Writer & Pick<PartUpload, 'pipeline'>,
     body: Uint8Array<ArrayBuffer>,
     expectedDigest?: string,
   ): PartOutcome {
@@ -355,7 +367,8 @@ export class LiveStream {
     const digest = checkedDigest(body, expectedDigest);
     assertInitBoxes(body);
     const { kind } = rendition.description;
-    return presentation.storeInit(rendition, { bytes: body, digest, timeline: writer.timeline, kind });
+    const init = { bytes: body, digest, timeline: writer.timeline, kind };
+    return presentation.storeInit(rendition, init, writer.pipeline);
   }
 
   /** The newest version of a media playlist, whether or not players may see it yet. */
@@ -411,6 +424,8 @@ export class LiveStream {
         metrics: this.#deps.metrics,
         retain: (renditionId, segment, untilMs) => this.#retained.add(renditionId, segment, untilMs),
         recorder: this.#recorder,
+        onListed: (...listed) => this.#onListed(...listed),
+        onWaitingBytes: (bytes) => this.#addBytes(bytes),
       },
       this.#deps.clock,
     );

@@ -2,14 +2,19 @@ import type { PartUpload } from '#protocol/ingest/part-upload.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
 import type { LiveRendition } from '#origin/live/live-rendition.ts';
 import type { MediaObject } from '#origin/live/live-segment.ts';
-import { comparePositions } from '#origin/live/part-position.ts';
 import type { TimelineGrid } from '#origin/live/timeline-grid.ts';
 
 /**
- * What became of an upload: `stored`, `repeated` (the same bytes were there), `gap` (its place is listed as a gap, as
- * asked), `undecodable` (the beginning of its segment is missing; listed as a gap, bytes dropped).
+ * What became of a part that was put into its place: `stored`, `gap` (its place is listed as a gap, as asked),
+ * `undecodable` (the beginning of its segment is missing; listed as a gap, bytes dropped).
  */
-export type PartOutcome = 'stored' | 'repeated' | 'gap' | 'undecodable';
+export type PlacedOutcome = 'stored' | 'gap' | 'undecodable';
+
+/**
+ * What became of an upload: it was placed, or `waiting` (for an earlier part, or for the pipeline that is preferred),
+ * `repeated` (the same bytes were there), `superseded` (another pipeline's copy is listed; dropped).
+ */
+export type PartOutcome = PlacedOutcome | 'waiting' | 'repeated' | 'superseded';
 
 /** Where a part goes, as far as the presentation says. */
 export type PlacementContext = {
@@ -62,12 +67,11 @@ function ticksBefore(rendition: LiveRendition, { msn, part }: PartUpload, grid: 
 }
 
 /**
- * Puts a part into its place, with gaps for what is missing before it. A part that is not the next one is either there
- * already, or it comes after its place was listed as a gap: what a playlist has said it cannot take back.
+ * Puts a part that has not been passed into its place, with gaps for what is missing before it.
  *
  * @param media undefined when the upload says that the part does not exist
  * @param nowMs monotonic
- * @throws {ProblemError} 409 `part_conflict`, 422 `part_invalid`
+ * @throws {ProblemError} 422 `part_invalid`
  */
 export function placePart(
   rendition: LiveRendition,
@@ -75,10 +79,9 @@ export function placePart(
   media: MediaObject | undefined,
   context: PlacementContext,
   nowMs: number,
-): PartOutcome {
+): PlacedOutcome {
   assertPlace(rendition, upload, context);
   const { grid } = context;
-  if (comparePositions(upload, rendition.window.next) < 0) return compareWithListed(rendition, upload, media);
   if (rendition.window.lastPart === undefined)
     rendition.skipTo(Math.max(grid.firstMsn, upload.msn - context.segmentsPerWindow));
   const before = grid.advance({ msn: upload.msn - 1, part: upload.part }, grid.partsPerSegment - 1);
@@ -98,11 +101,17 @@ export function placePart(
   return media === undefined ? 'gap' : 'undecodable';
 }
 
-function compareWithListed(
+/**
+ * Judges a part whose place has been passed. It is either there already, or it comes after its place was listed as a
+ * gap: what a playlist has said it cannot take back.
+ *
+ * @throws {ProblemError} 409 `part_conflict`
+ */
+export function compareWithListed(
   rendition: LiveRendition,
   upload: PartUpload,
   media: MediaObject | undefined,
-): PartOutcome {
+): 'repeated' {
   const known = rendition.window.find(upload.msn)?.parts[upload.part];
   if (known !== undefined && (known.media ?? known.stored)?.digest === media?.digest) return 'repeated';
   throw new ProblemError(

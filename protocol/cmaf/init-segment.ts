@@ -49,6 +49,15 @@ export function parseInitSegment(bytes: Uint8Array): CmafTrack {
   return parseMovie(requireBox(bytes, ['moov']));
 }
 
+/**
+ * What the samples of an init segment's track are unless they say otherwise.
+ *
+ * @throws {CmafError} when boxes are damaged or missing
+ */
+export function parseSampleDefaults(bytes: Uint8Array): SampleDefaults {
+  return readDefaults(requireBox(bytes, ['moov', 'mvex', 'trex']));
+}
+
 /** CODECS of an AVCDecoderConfigurationRecord. @spec RFC 6381 §3.3 */
 export function avcCodecs(record: Uint8Array): string {
   return `avc1.${[...record.subarray(1, 4)]

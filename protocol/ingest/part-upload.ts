@@ -7,13 +7,20 @@ import { ORIGIN_URL_PATTERN } from '#protocol/ingest/publish-session.ts';
  * `PUT /ingest/v1/{streamId}/{renditionId}/init-{timeline}.mp4` — the init segment, before the first part of a timeline.
  * `PUT /ingest/v1/{streamId}/{renditionId}/{msn}.{part}.m4s` — one moof+mdat, or no body at all with `part-gap`.
  *
- * Answers: 201 stored, 200 the same bytes were stored before, 400 malformed, 401, 404 no such session or rendition,
- * 409 `fencing_token_stale` or `part_conflict`, 410 `session_ended`, 413, 422 `part_invalid`.
+ * Answers: 201 taken, 200 the same bytes were taken before or another pipeline's copy is listed already, 400 malformed,
+ * 401, 404 no such session or rendition, 409 `fencing_token_stale`, `timeline_stale`, `part_conflict`, `init_mismatch` or
+ * `pipelines_exhausted`, 410 `session_ended`, 413, 422 `part_invalid`.
+ *
+ * Two encoders may write the same timeline as a warm pair: same session, same token, same grid, each with a pipeline id
+ * of its own. The origin lists the first valid copy of each part. Of every rendition, all pipelines put the same init
+ * segment, byte for byte; one whose init segment differs (`init_mismatch`) is not used in this timeline and must stop.
  */
 export const UPLOAD_HEADERS = {
   session: 'publish-session',
   fencingToken: 'publish-fencing-token',
   timeline: 'publish-timeline',
+  /** Which of the session's encoders writes; left out when there is only one. */
+  pipeline: 'publish-pipeline',
   /** Ticks from media time 0 of the timeline to the first sample, in the rendition's timescale. */
   startTicks: 'part-start',
   /** Ticks, in the rendition's timescale. */
@@ -56,11 +63,17 @@ export function parseHoldersNote(header: string | undefined): HoldersNote | unde
 export const PART_BYTES_MAX = 8 * 1024 * 1024;
 export const INIT_BYTES_MAX = 64 * 1024;
 
+/** The pipeline of an upload that names none. */
+export const DEFAULT_PIPELINE = 'only';
+export const PIPELINE_PATTERN = /^[a-z0-9_-]{1,32}$/;
+
 /** What the headers of a part upload say. */
 export type PartUpload = {
   readonly sessionId: string;
   readonly fencingToken: number;
   readonly timeline: number;
+  /** {@link DEFAULT_PIPELINE} when it is left out. */
+  readonly pipeline?: string;
   readonly msn: number;
   readonly part: number;
   readonly startTicks: number;
@@ -83,6 +96,7 @@ export function toUploadHeaders(upload: Omit<PartUpload, 'msn' | 'part'>): Recor
     [UPLOAD_HEADERS.session]: upload.sessionId,
     [UPLOAD_HEADERS.fencingToken]: String(upload.fencingToken),
     [UPLOAD_HEADERS.timeline]: String(upload.timeline),
+    ...(upload.pipeline === undefined ? {} : { [UPLOAD_HEADERS.pipeline]: upload.pipeline }),
     [UPLOAD_HEADERS.startTicks]: String(upload.startTicks),
     [UPLOAD_HEADERS.durationTicks]: String(upload.durationTicks),
     [UPLOAD_HEADERS.independent]: upload.independent ? '1' : '0',
@@ -115,10 +129,16 @@ export function fromUploadHeaders(
   const sessionId = header(UPLOAD_HEADERS.session);
   if (sessionId === undefined || !/^[0-9a-f-]{36}$/.test(sessionId))
     throw new UploadHeaderError(`${UPLOAD_HEADERS.session}: expected a publish session id`);
+  const pipeline = header(UPLOAD_HEADERS.pipeline);
+  if (pipeline !== undefined && !PIPELINE_PATTERN.test(pipeline))
+    throw new UploadHeaderError(
+      `${UPLOAD_HEADERS.pipeline}: expected 1 to 32 small letters, digits, "_" and "-"`,
+    );
   return {
     sessionId,
     fencingToken: integer(UPLOAD_HEADERS.fencingToken),
     timeline: integer(UPLOAD_HEADERS.timeline),
+    ...(pipeline === undefined ? {} : { pipeline }),
     startTicks: integer(UPLOAD_HEADERS.startTicks),
     durationTicks: integer(UPLOAD_HEADERS.durationTicks),
     independent: flag(UPLOAD_HEADERS.independent),
