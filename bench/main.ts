@@ -9,6 +9,11 @@ const benches: Readonly<Record<string, Bench>> = {
     summary: 'glass to screen, ingest to origin, start-up, stalls and CPU per stage',
     load: () => import('#bench/latency/latency.ts'),
   },
+  origin: {
+    summary:
+      'thousands of held requests released, CPU per answer, memory per wait, beside node:http and nginx',
+    load: () => import('#bench/origin/origin.ts'),
+  },
   steering: {
     summary: 'answers per second of one core, latency at half of that, decision cost, memory, crowds',
     load: () => import('#bench/steering/steering.ts'),
