@@ -35,7 +35,10 @@ export function matchesEtag(header: string | undefined, etag: string): boolean {
 
 /** Whether the client takes gzip. @spec RFC 9110 §12.5.3 */
 export function acceptsGzip(header: string | undefined): boolean {
-  for (const entry of (header ?? '').toLowerCase().split(',')) {
+  if (header === undefined) return false;
+  // What nearly everybody sends has no weights.
+  if (header === 'gzip' || header === 'gzip, deflate, br') return true;
+  for (const entry of header.toLowerCase().split(',')) {
     const [coding = '', ...parameters] = entry.split(';').map((piece) => piece.trim());
     if (coding !== 'gzip' && coding !== 'x-gzip') continue;
     return !parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter));

@@ -27,7 +27,7 @@ export function createPlaybackListener(routes: PlaybackRoutes): FirstListener {
   };
 }
 
-/** Gone when its response is closed before it was written. The signal costs something, and only who is held needs it. */
+/** Gone when its response is closed before it was written. */
 class ResponseClient implements Client {
   readonly #outgoing: NodeResponse;
   #abort: AbortController | undefined;
@@ -40,27 +40,48 @@ class ResponseClient implements Client {
     if (this.#abort === undefined) {
       const abort = new AbortController();
       this.#abort = abort;
-      if (this.#outgoing.destroyed) abort.abort();
-      else
-        this.#outgoing.once('close', () => {
-          if (!this.#outgoing.writableEnded) abort.abort();
-        });
+      if (this.onGone(() => abort.abort()) === undefined) abort.abort();
     }
     return this.#abort.signal;
   }
+
+  onGone(gone: () => void): (() => void) | undefined {
+    const outgoing = this.#outgoing as ServerResponse;
+    if (outgoing.destroyed) return undefined;
+    const onClose = (): void => {
+      if (!outgoing.writableEnded) gone();
+    };
+    outgoing.once('close', onClose);
+    return () => outgoing.off('close', onClose);
+  }
 }
 
-function conditionsOf({ headers }: NodeRequest): AnswerConditions {
-  return {
-    acceptEncoding: single(headers['accept-encoding']),
-    ifNoneMatch: headers['if-none-match'],
-    range: headers.range,
-    ifRange: single(headers['if-range']),
-  };
-}
-
-function single(value: string | string[] | undefined): string | undefined {
-  return typeof value === 'object' ? value.join(', ') : value;
+/** Reads the few headers that matter from the list: Node makes an object of all of them when it is asked for one. */
+function conditionsOf({ rawHeaders }: NodeRequest): AnswerConditions {
+  let acceptEncoding: string | undefined;
+  let ifNoneMatch: string | undefined;
+  let range: string | undefined;
+  let ifRange: string | undefined;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const value = rawHeaders[index + 1] ?? '';
+    switch (rawHeaders[index]?.toLowerCase() ?? '') {
+      case 'accept-encoding':
+        acceptEncoding = acceptEncoding === undefined ? value : `${acceptEncoding}, ${value}`;
+        break;
+      case 'if-none-match':
+        ifNoneMatch = ifNoneMatch === undefined ? value : `${ifNoneMatch}, ${value}`;
+        break;
+      // Node's own reading of these two: the first one counts.
+      case 'range':
+        range ??= value;
+        break;
+      case 'if-range':
+        ifRange ??= value;
+        break;
+      default:
+    }
+  }
+  return { acceptEncoding, ifNoneMatch, range, ifRange };
 }
 
 function send({ status, headers, body }: Answer, method: string, outgoing: NodeResponse): void {

@@ -14,12 +14,11 @@ import type { LivePlayback } from '#origin/live/live-playback.ts';
 import type { LiveStreams } from '#origin/live/live-streams.ts';
 import {
   CORS_HEADERS,
-  answerMedia,
-  answerPlaylist,
   answerProblem,
   type Answer,
   type AnswerConditions,
 } from '#origin/http/playback-answers.ts';
+import { PreparedAnswers } from '#origin/http/prepared-answers.ts';
 import type { PlaybackTarget } from '#origin/http/playback-target.ts';
 
 export type PlaybackRoutesDeps = {
@@ -65,9 +64,10 @@ const PREFLIGHT: Answer = {
  * to come are held.
  */
 export function createPlaybackRoutes(streams: LiveStreams, deps: PlaybackRoutesDeps): PlaybackRoutes {
+  const answers = new PreparedAnswers();
   return async (request) => {
     try {
-      return await answer(request, streams, deps);
+      return await answer(request, answers, streams, deps);
     } catch (error) {
       if (error instanceof ClientGoneError) return undefined;
       return answerProblem(asProblem(error, deps.logger));
@@ -77,6 +77,7 @@ export function createPlaybackRoutes(streams: LiveStreams, deps: PlaybackRoutesD
 
 async function answer(
   { method, target, conditions, client }: PlaybackRequest,
+  answers: PreparedAnswers,
   streams: LiveStreams,
   deps: PlaybackRoutesDeps,
 ): Promise<Answer> {
@@ -88,20 +89,21 @@ async function answer(
   }
   assertWellFormed(target);
   if (deps.access === undefined || deps.access.isPublic(target.streamId))
-    return answerPlay({ target, conditions, client }, streams, deps);
+    return answerPlay({ target, conditions, client }, answers, streams, deps);
   await deps.access.assertMayPlay(target.token, new URL(target.path, ANY_HOST));
-  const { headers, ...rest } = await answerPlay({ target, conditions, client }, streams, deps);
+  const { headers, ...rest } = await answerPlay({ target, conditions, client }, answers, streams, deps);
   return { ...rest, headers: { ...headers, [ACCESS_HEADER]: 'token' } };
 }
 
 async function answerPlay(
   { target, conditions, client }: Omit<PlaybackRequest, 'method'>,
+  answers: PreparedAnswers,
   streams: LiveStreams,
   deps: PlaybackRoutesDeps,
 ): Promise<Answer> {
   const playback = await playbackOf(target, client, streams, deps);
   const { renditionId, file, query } = target;
-  if (renditionId === undefined) return answerPlaylist(await playback.multivariant(client), conditions);
+  if (renditionId === undefined) return answers.playlist(await playback.multivariant(client), conditions);
   if (!RENDITION_ID_PATTERN.test(renditionId))
     throw new ProblemError(
       400,
@@ -110,16 +112,16 @@ async function answerPlay(
     );
   if (file === MEDIA_PLAYLIST) {
     const directives = parseDeliveryDirectives(query);
-    return answerPlaylist(await playback.playlist(renditionId, directives, client), conditions);
+    return answers.playlist(await playback.playlist(renditionId, directives, client), conditions);
   }
   const media = parseMediaFile(file);
   switch (media?.kind) {
     case 'segment':
-      return answerMedia(await playback.segmentOrRecorded(renditionId, media.msn, client), conditions);
+      return answers.media(await playback.segmentOrRecorded(renditionId, media.msn, client), conditions);
     case 'part':
-      return answerMedia(await playback.part(renditionId, media.msn, media.part, client), conditions);
+      return answers.media(await playback.part(renditionId, media.msn, media.part, client), conditions);
     case 'init':
-      return answerMedia(await playback.init(renditionId, media.timeline, client), conditions);
+      return answers.media(await playback.init(renditionId, media.timeline, client), conditions);
     case undefined:
       throw new ProblemError(404, 'file_not_found', 'No file of a rendition has such a name.');
   }

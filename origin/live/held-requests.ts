@@ -3,8 +3,28 @@ import { ProblemError } from '#runtime/http/problem.ts';
 import type { LiveMetrics } from '#origin/live/live-metrics.ts';
 import type { LiveSettings } from '#origin/live/live-settings.ts';
 
-/** Whoever waits for an answer. A `Request` is one; its signal is made when it is first looked at, so look late. */
-export type Client = { readonly signal: AbortSignal };
+/**
+ * Whoever waits for an answer. A `Request` is one; its signal is made when it is first looked at, so look late, and not
+ * at all where {@link whenGone} will do.
+ */
+export type Client = {
+  readonly signal: AbortSignal;
+  /** Calls `gone` once when the client goes away; the answer stops that. Undefined when it has gone already. */
+  readonly onGone?: (gone: () => void) => (() => void) | undefined;
+};
+
+/**
+ * Calls `gone` once when the client goes away.
+ *
+ * @returns what stops that, or undefined when the client has gone already
+ */
+export function whenGone(client: Client, gone: () => void): (() => void) | undefined {
+  if (client.onGone !== undefined) return client.onGone(gone);
+  const { signal } = client;
+  if (signal.aborted) return undefined;
+  signal.addEventListener('abort', gone, { once: true });
+  return () => signal.removeEventListener('abort', gone);
+}
 
 /** How long a request may be held, and how it says that its client has gone. */
 export type Hold = {

@@ -23,7 +23,7 @@ export type LiveSettings = {
 export const DEFAULT_LIVE_SETTINGS: LiveSettings = {
   waitersMax: 20_000,
   streamWaitersMax: 15_000,
-  releaseSliceSize: 128,
+  releaseSliceSize: 512,
   streamBytesMax: 256 * 1024 * 1024,
   totalBytesMax: 768 * 1024 * 1024,
   streamsMax: 256,

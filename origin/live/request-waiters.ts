@@ -2,6 +2,7 @@ import {
   ClientGoneError,
   HeldRequest,
   noRoom,
+  whenGone,
   type Held,
   type Hold,
   type HeldRequests,
@@ -65,25 +66,23 @@ export class RequestWaiters<State> {
    * @throws {ClientGoneError} when the client goes away first
    */
   async wait(key: string, isMet: (state: State) => boolean, hold: Hold): Promise<State> {
-    const { signal } = hold.client;
-    if (signal.aborted) throw new ClientGoneError();
     this.#holds.assertRoom();
-    const group = this.#groupOf(key, isMet);
-    return await new Promise<State>((resolve, reject) => {
-      const onAbort = (): void => {
-        this.#holds.all.metrics.waits.inc({ outcome: 'aborted' });
-        held.fail(new ClientGoneError());
-      };
-      const held = new HeldRequest<State>(hold.deadlineMs, resolve, reject, (settled) => {
-        signal.removeEventListener('abort', onAbort);
-        this.#holds.delete(settled);
-        group.waiting.delete(settled);
-        if (group.waiting.size === 0 && this.#groups.get(key) === group) this.#groups.delete(key);
-      });
-      signal.addEventListener('abort', onAbort);
-      group.waiting.add(held);
-      this.#holds.add(held);
+    const { promise, resolve, reject } = Promise.withResolvers<State>();
+    const held = new HeldRequest<State>(hold.deadlineMs, resolve, reject, (settled) => {
+      unwatch?.();
+      this.#holds.delete(settled);
+      group.waiting.delete(settled);
+      if (group.waiting.size === 0 && this.#groups.get(key) === group) this.#groups.delete(key);
     });
+    const unwatch = whenGone(hold.client, () => {
+      this.#holds.all.metrics.waits.inc({ outcome: 'aborted' });
+      held.fail(new ClientGoneError());
+    });
+    if (unwatch === undefined) throw new ClientGoneError();
+    const group = this.#groupOf(key, isMet);
+    group.waiting.add(held);
+    this.#holds.add(held);
+    return promise;
   }
 
   /** Releases the requests whose condition the state meets; each of them gets exactly this state. */
