@@ -2,7 +2,8 @@
 # Makes a Debian machine with Node.js 20 (or newer) and npm ready to run this system.
 #
 #   ./setup.sh         what `npm start` needs: ffmpeg and the npm packages
-#   ./setup.sh test    also what `npm test` needs: Chromium, Redis, PostgreSQL, nginx, Varnish
+#   ./setup.sh test    also what `npm test` needs: Chromium, Redis, PostgreSQL, and nginx, Varnish and
+#                     Apache Traffic Server as CDNs
 #
 # It may be run again at any time and then does only what is missing. It starts no service. It talks to Debian's and
 # npm's package registries as this machine is set up to reach them, and to nothing else.
@@ -25,7 +26,7 @@ usage() {
 Usage: ./setup.sh [test]
 
   ./setup.sh        installs what `npm start` needs (ffmpeg, npm packages)
-  ./setup.sh test   installs what `npm test` needs as well (Chromium, Redis, PostgreSQL, nginx, Varnish)
+  ./setup.sh test   installs what `npm test` needs as well (Chromium, Redis, PostgreSQL, CDNs)
 
 Only what is missing is installed; nothing is started.
 TEXT
@@ -45,7 +46,10 @@ find_missing_packages() {
     has_command redis-cli || missing+=(redis-tools)
     has_postgres || missing+=(postgresql)
     has_command nginx || missing+=(nginx)
+    # With it nginx wakes those who wait for an object at once.
+    [[ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ]] || missing+=(libnginx-mod-http-lua)
     has_command varnishd || missing+=(varnish)
+    has_command traffic_server || missing+=(trafficserver)
     has_command openssl || missing+=(openssl)
   fi
 }
@@ -102,7 +106,7 @@ keep_servers_off() {
   local package
   for package in "$@"; do
     case $package in
-      redis-server | postgresql | nginx | varnish)
+      redis-server | postgresql | nginx | varnish | trafficserver)
         as_root systemctl disable "$package" >/dev/null 2>&1 ||
           say "note: $package may start at the next boot (systemctl disable $package did not work)"
         # Its log writer comes as a service of its own.

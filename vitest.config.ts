@@ -9,7 +9,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: [
-            '{protocol,runtime,origin,transcoder,steering,edge-worker,all-in-one,bench}/**/*.test.ts',
+            '{protocol,runtime,origin,transcoder,steering,edge-worker,cdn,all-in-one,bench}/**/*.test.ts',
             'tests/{tidy,support}/**/*.test.ts',
           ],
           exclude: ['**/*.service.test.ts', 'node_modules/**'],

@@ -8,7 +8,7 @@ import { HEALTH_SETTINGS } from '#steering/health/health-settings.ts';
 import { Cdn, type CdnDirectory } from '#steering/registry/cdn.ts';
 import { startFaultProxy, type FaultProxy } from '#tests/support/fault-proxy.ts';
 import { startFaultyCdn, type FaultyCdn, type HttpFault } from '#tests/support/faulty-cdn.ts';
-import { startNginxCdn, type NginxCdn } from '#tests/support/nginx-cdn.ts';
+import { startLocalCdn, type LocalCdn } from '#tests/support/local-cdn.ts';
 import { startSyntheticOrigin, type SyntheticOrigin } from '#tests/support/synthetic-ll-hls.ts';
 import { waitFor } from '#tests/support/wait-for.ts';
 
@@ -37,8 +37,8 @@ function directoryOf(urls: Readonly<Record<string, string>>): CdnDirectory {
 
 describe('a live stream on three CDNs', () => {
   let origin: SyntheticOrigin;
-  let nginx: NginxCdn;
-  let frozen: NginxCdn;
+  let nginx: LocalCdn;
+  let frozen: LocalCdn;
   let proxy: FaultProxy;
   let faulty: FaultyCdn;
   let health: Health;
@@ -89,7 +89,7 @@ describe('a live stream on three CDNs', () => {
 
   beforeAll(async () => {
     origin = await startSyntheticOrigin({ partMs: 333, partsPerSegment: 6 });
-    nginx = await startNginxCdn({ originUrl: origin.url });
+    nginx = await startLocalCdn('nginx', { originUrl: origin.url });
     proxy = await startFaultProxy(nginx.port);
     faulty = await startFaultyCdn(origin.url);
   });
@@ -150,7 +150,7 @@ describe('a live stream on three CDNs', () => {
 
   it('notices nginx that is really killed, and really stopped', async () => {
     await health.close();
-    const own = await startNginxCdn({ originUrl: origin.url });
+    const own = await startLocalCdn('nginx', { originUrl: origin.url });
     await start({ own: own.url, good: nginx.url });
     await own.kill();
     expect(await detection('own', (factor) => factor === 0)).toBeLessThanOrEqual(DETECTION_MAX_MS);
@@ -164,7 +164,7 @@ describe('a live stream on three CDNs', () => {
 
   it('never trusts nginx that caches playlists as if they were files', async () => {
     await health.close();
-    frozen = await startNginxCdn({ originUrl: origin.url, frozen: true });
+    frozen = await startLocalCdn('nginx', { originUrl: origin.url, frozen: true });
     metrics = createMetrics('steering');
     health = createHealth(
       SETTINGS,

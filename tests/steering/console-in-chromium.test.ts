@@ -10,7 +10,7 @@ import { createMetrics } from '#runtime/metrics.ts';
 import { createSteering, type Steering } from '#steering/service.ts';
 import { readSteeringSettings } from '#steering/settings.ts';
 import { startFaultProxy } from '#tests/support/fault-proxy.ts';
-import { startNginxCdn, type NginxCdn } from '#tests/support/nginx-cdn.ts';
+import { startLocalCdn, type LocalCdn } from '#tests/support/local-cdn.ts';
 import { startSyntheticOrigin, type SyntheticOrigin } from '#tests/support/synthetic-ll-hls.ts';
 import { hasNoPostgres, startTestPostgres, type TestPostgres } from '#tests/support/test-postgres.ts';
 import { waitFor } from '#tests/support/wait-for.ts';
@@ -25,7 +25,7 @@ describe.skipIf(hasNoPostgres)('the console in Chromium', () => {
   let steering: Steering;
   let browser: Browser;
   let folder: string;
-  const cdns = new Map<string, NginxCdn>();
+  const cdns = new Map<string, LocalCdn>();
 
   const api = async (method: string, route: string, body?: object, token = ADMIN): Promise<Response> => {
     const response = await fetch(`${steering.url}${route}`, {
@@ -75,7 +75,7 @@ describe.skipIf(hasNoPostgres)('the console in Chromium', () => {
     folder = await mkdtemp(path.join(tmpdir(), 'steering-console-'));
     origin = await startSyntheticOrigin({ partMs: 333, partsPerSegment: 6 });
     for (const name of ['north', 'south', 'west'])
-      cdns.set(name, await startNginxCdn({ originUrl: origin.url }));
+      cdns.set(name, await startLocalCdn('nginx', { originUrl: origin.url }));
     postgres = await startTestPostgres();
     const database = postgres.open({}, await postgres.createDatabase());
     const settings = readSteeringSettings({

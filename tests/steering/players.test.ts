@@ -5,7 +5,7 @@ import type { SteeringSnapshot } from '#protocol/steering/steering-snapshot.ts';
 import { startFaultProxy, type FaultProxy } from '#tests/support/fault-proxy.ts';
 import { startFaultyCdn, type FaultyCdn } from '#tests/support/faulty-cdn.ts';
 import { startLiveSystem, waitForPlaylist, type LiveSystem } from '#tests/support/live-system.ts';
-import { startNginxCdn } from '#tests/support/nginx-cdn.ts';
+import { startLocalCdn, type LocalCdn } from '#tests/support/local-cdn.ts';
 import {
   PLAYERS,
   startSteeredPlayers,
@@ -14,12 +14,11 @@ import {
   type SteeredPlayers,
 } from '#tests/support/steered-players.ts';
 import { hasNoPostgres } from '#tests/support/test-postgres.ts';
-import { startVarnishCdn } from '#tests/support/varnish-cdn.ts';
 import { waitFor } from '#tests/support/wait-for.ts';
 
 /** A real cache in front of the origin, and on the way to it what can be broken: TCP first, then HTTP. */
 type Cdn = {
-  readonly cache: Awaited<ReturnType<typeof startNginxCdn | typeof startVarnishCdn>>;
+  readonly cache: LocalCdn;
   readonly http: FaultyCdn;
   readonly tcp: FaultProxy;
 };
@@ -145,12 +144,12 @@ describe.skipIf(hasNoPostgres)('players in Chromium, steered over nginx and Varn
     });
     const { playlists } = await live.goLive(stream, { width: 320, height: 180, videoBitrate: '400k' });
     const originUrl = live.process.originUrl;
-    for (const [name, start] of [
-      ['north', startNginxCdn],
-      ['south', startVarnishCdn],
-      ['west', startNginxCdn],
+    for (const [name, kind] of [
+      ['north', 'nginx'],
+      ['south', 'varnish'],
+      ['west', 'nginx'],
     ] as const) {
-      const cache = await start({ originUrl });
+      const cache = await startLocalCdn(kind, { originUrl });
       const http = await startFaultyCdn(cache.url);
       const tcp = await startFaultProxy(http.port);
       cdns.set(name, { cache, http, tcp });

@@ -7,7 +7,7 @@ import { createHealth, type Health } from '#steering/health/create-health.ts';
 import { HEALTH_SETTINGS } from '#steering/health/health-settings.ts';
 import { Cdn } from '#steering/registry/cdn.ts';
 import { startLiveOrigin, type LiveOrigin } from '#tests/support/live-origin.ts';
-import { startNginxCdn, type NginxCdn } from '#tests/support/nginx-cdn.ts';
+import { startLocalCdn, type LocalCdn } from '#tests/support/local-cdn.ts';
 import { waitFor } from '#tests/support/wait-for.ts';
 
 /** The requirement: from the first fault to the changed factor, at one probe a second. */
@@ -15,17 +15,17 @@ const DETECTION_MAX_MS = 5_000;
 
 describe('CDNs in front of the real origin', () => {
   let origin: LiveOrigin;
-  let a: NginxCdn;
-  let b: NginxCdn;
-  let frozen: NginxCdn;
+  let a: LocalCdn;
+  let b: LocalCdn;
+  let frozen: LocalCdn;
   let health: Health;
   const metrics = createMetrics('steering');
 
   beforeAll(async () => {
     origin = await startLiveOrigin();
-    a = await startNginxCdn({ originUrl: origin.url });
-    b = await startNginxCdn({ originUrl: origin.url });
-    frozen = await startNginxCdn({ originUrl: origin.url, frozen: true });
+    a = await startLocalCdn('nginx', { originUrl: origin.url });
+    b = await startLocalCdn('nginx', { originUrl: origin.url });
+    frozen = await startLocalCdn('nginx', { originUrl: origin.url, frozen: true });
     const cdns = Object.entries({ a, b, frozen }).map(([name, { url }]) =>
       Cdn.parse({ name, baseUrl: url, generation: 1, addedGeneration: 1, createdAtMs: 0, updatedAtMs: 0 }),
     );
