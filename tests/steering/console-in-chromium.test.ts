@@ -232,6 +232,113 @@ describe.skipIf(hasNoPostgres)('the console in Chromium', () => {
     await card(page, 'north').waitFor();
     expect(await card(page, 'north').getByRole('slider').isDisabled()).toBe(true);
     expect(await card(page, 'north').getByRole('switch').isDisabled()).toBe(true);
+    expect(await page.locator('#add-cdn').count()).toBe(0);
+    expect(await page.getByRole('button', { name: /Remove|Apply|Call off/ }).count()).toBe(0);
+    // Nor would it help to make the buttons.
+    const more = { name: 'mine', baseUrl: origin.url, reason: 'mine' };
+    await expect(api('POST', '/api/v1/cdns', more, created.token)).rejects.toThrow('403');
+    await expect(api('DELETE', '/api/v1/cdns/north?reason=mine', undefined, created.token)).rejects.toThrow(
+      '403',
+    );
+    await page.context().close();
+  });
+
+  it('adds a CDN by keyboard alone, after a preview, and says what is wrong with one', async () => {
+    const page = await open();
+    await card(page, 'north').waitFor();
+    const form = page.locator('#add-cdn');
+    await form.locator('summary').focus();
+    await page.keyboard.press('Enter');
+    await page.keyboard.press('Tab');
+    await page.keyboard.type('north');
+    await page.keyboard.press('Tab');
+    await page.keyboard.type('not a URL');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Tab');
+    await page.keyboard.type('a fourth one');
+    const [preview, add] = [
+      form.getByRole('button', { name: 'Preview' }),
+      form.getByRole('button', { name: 'Add' }),
+    ];
+    expect([await preview.isDisabled(), await add.isDisabled()]).toEqual([true, true]);
+    await form.getByLabel('Base URL').fill(origin.url);
+    await form.getByLabel('Reason').press('Enter');
+    await form.getByText('of sessions would move').waitFor();
+    await add.press('Enter');
+    await form.locator('.error', { hasText: 'north' }).waitFor();
+    await form.getByLabel('Name').fill('east');
+    expect(await add.isDisabled()).toBe(true);
+    await form.getByLabel('Reason').press('Enter');
+    await form.getByText('of sessions would move').waitFor();
+    await shot(page, 'console-add');
+    await add.press('Enter');
+    await card(page, 'east').waitFor();
+    await page.locator('#notices').getByText('east is added').waitFor();
+    expect(await form.getAttribute('open')).toBeNull();
+    expect(await page.evaluate<string>('document.activeElement.tagName')).toBe('SUMMARY');
+    await page.locator('#audit li').first().getByText('a fourth one').waitFor();
+    const made = (await (await api('GET', '/api/v1/cdns/east')).json()) as Record<string, unknown>;
+    expect(made).toMatchObject({ baseUrl: origin.url, weight: 0, enabled: true });
+    // The refusal of the name is told by the browser, too.
+    expect(page.problems.filter((problem) => !problem.includes('409'))).toEqual([]);
+    await page.context().close();
+  });
+
+  it('sets a change for a time, shows what is to come, and calls it off', async () => {
+    const page = await open();
+    const east = card(page, 'east');
+    await east.locator('input[type=number]').fill('40');
+    await east.getByLabel('Reason').fill('when the contract begins');
+    const at = new Date(Math.ceil(Date.now() / 60_000) * 60_000 + 2 * 3_600_000);
+    const two = (value: number): string => String(value).padStart(2, '0');
+    const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+    await east.getByLabel('At', { exact: true }).fill(`${day}T${two(at.getHours())}:${two(at.getMinutes())}`);
+    await east.getByRole('button', { name: 'Preview' }).press('Enter');
+    await east.getByText('of sessions would move').waitFor();
+    await east.getByRole('button', { name: 'Apply' }).press('Enter');
+    await page.locator('#notices').getByText('east will be changed at').waitFor();
+    const planned = page.locator('#planned li');
+    await planned.getByText('change east: weight 40').waitFor();
+    expect(await planned.locator('time').getAttribute('datetime')).toBe(at.toISOString());
+    expect(await east.locator('input[type=number]').inputValue()).toBe('0');
+    await shot(page, 'console-planned');
+    const { changes } = (await (await api('GET', '/api/v1/changes')).json()) as { changes: object[] };
+    expect(changes).toHaveLength(1);
+    await planned.getByRole('button', { name: 'Call off' }).press('Enter');
+    await page.locator('#planned').waitFor({ state: 'hidden' });
+    expect(page.problems).toEqual([]);
+    await page.context().close();
+  });
+
+  it('removes a CDN as an operator, by keyboard alone, with a reason and a preview', async () => {
+    const operator = (await (
+      await api('POST', '/api/v1/tokens', { name: 'night-shift', role: 'operator', reason: 'the test' })
+    ).json()) as { token: string };
+    const page = await open(operator.token);
+    const east = card(page, 'east');
+    const opener = east.getByRole('button', { name: 'Remove east …' });
+    await opener.press('Enter');
+    expect(await opener.getAttribute('aria-expanded')).toBe('true');
+    await page.keyboard.press('Escape');
+    expect(await opener.getAttribute('aria-expanded')).toBe('false');
+    await page.keyboard.press('Enter');
+    await page.keyboard.type('the contract is over');
+    const form = east.getByRole('form', { name: 'Remove east' });
+    const remove = form.getByRole('button', { name: 'Remove' });
+    expect(await remove.isDisabled()).toBe(true);
+    await page.keyboard.press('Enter');
+    await form.getByText('of sessions would move').waitFor();
+    await shot(page, 'console-remove');
+    await remove.press('Enter');
+    await east.waitFor({ state: 'detached' });
+    await page.locator('#notices').getByText('east is removed').waitFor();
+    expect(await page.evaluate<string>('document.activeElement.ariaLabel')).toBe('CDNs');
+    const entry = page.locator('#audit li').first();
+    await entry.getByText('the contract is over').waitFor();
+    expect(await entry.textContent()).toContain('night-shift');
+    const names = ((await (await api('GET', '/api/v1/cdns')).json()) as { cdns: { name: string }[] }).cdns;
+    expect(names.map(({ name }) => name)).toEqual(['north', 'south', 'west']);
+    expect(page.problems).toEqual([]);
     await page.context().close();
   });
 
