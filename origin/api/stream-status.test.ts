@@ -23,6 +23,7 @@ const live = (changes: Partial<LiveStatus> = {}): LiveStatus => ({
   state: 'live',
   lastMsn: 1,
   lastPart: 0,
+  isStale: false,
   renditions: [],
   waiters: 0,
   timelines: 1,

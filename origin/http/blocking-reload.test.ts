@@ -304,6 +304,7 @@ describe('many who wait', () => {
 
   it('leave nothing behind when they go away', async () => {
     const abort = new AbortController();
+    const timers = origin.clock.pendingCount;
     const answers = Array.from({ length: 200 }, () =>
       ask(`_HLS_msn=${open()}&_HLS_part=2`, { signal: abort.signal }),
     );
@@ -313,7 +314,7 @@ describe('many who wait', () => {
     await outcomes;
     await vi.waitFor(() => expect(waiting()).toBe(0));
     expect((await origin.streams.metrics.waiters.get()).values[0]?.value).toBe(0);
-    expect(origin.clock.pendingCount).toBe(0);
+    expect(origin.clock.pendingCount).toBe(timers);
     publisher.putCells(1);
     expect((await counters()).released).toBe(0);
   });

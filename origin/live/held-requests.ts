@@ -70,8 +70,11 @@ export class HeldRequest<State> {
     return true;
   }
 
-  fail(error: Error): void {
-    if (this.#settle()) this.#reject(error);
+  /** Returns whether the request was still waiting. */
+  fail(error: Error): boolean {
+    if (!this.#settle()) return false;
+    this.#reject(error);
+    return true;
   }
 
   #settle(): boolean {
@@ -83,7 +86,7 @@ export class HeldRequest<State> {
 }
 
 /** A held request, whatever it waits for. */
-export type Held = { readonly deadlineMs: number; fail(error: Error): void };
+export type Held = { readonly deadlineMs: number; fail(error: Error): boolean };
 
 /**
  * All held requests of the process: counts them against the limit, ends the expired, and answers thousands in slices so

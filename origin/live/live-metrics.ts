@@ -13,6 +13,8 @@ export class LiveMetrics {
   readonly uploadRejects: Counter<'reason'>;
   readonly windowBytes: Gauge;
   readonly streams: Gauge;
+  readonly staleStreams: Gauge;
+  readonly staleTurns: Counter;
   readonly earlyEvictions: Counter;
 
   constructor(registry: Metrics) {
@@ -24,7 +26,7 @@ export class LiveMetrics {
     });
     this.waits = new Counter({
       name: 'origin_live_waits_total',
-      help: 'Held requests by how they ended: released, expired, aborted, refused (no room), closed (shutdown).',
+      help: 'Held requests by how they ended: released, expired, aborted, stale (sent to another origin), refused (no room), closed (shutdown).',
       labelNames: ['outcome'],
       registers,
     });
@@ -71,6 +73,16 @@ export class LiveMetrics {
     this.streams = new Gauge({
       name: 'origin_live_streams',
       help: 'Streams with a live window, ended ones included.',
+      registers,
+    });
+    this.staleStreams = new Gauge({
+      name: 'origin_live_stale_streams',
+      help: 'Streams whose session lives and whose parts do not reach this origin.',
+      registers,
+    });
+    this.staleTurns = new Counter({
+      name: 'origin_live_stale_total',
+      help: 'How often a stream has become stale.',
       registers,
     });
     this.earlyEvictions = new Counter({

@@ -136,6 +136,7 @@ export class LivePlayback {
     if (found !== undefined) return found;
     if (rendition === undefined || !rendition.snapshot.hintedUris.includes(partUri(msn, part)))
       throw this.#notFound(renditionId, 'part_not_found', msn, `Part ${part} of segment ${msn} is not here.`);
+    this.#assertFresh();
     const goal = partGoal({ msn, part });
     await rendition.waiters.wait(goal.key, (next) => meets(next, goal), this.#hold(client));
     const come = this.#findPart(renditionId, msn, part);
@@ -155,15 +156,23 @@ export class LivePlayback {
       return media === undefined ? undefined : { media, kind: media.kind };
     };
     const awaited = (): boolean => rendition?.awaitsInit(timeline) === true;
-    if (find() === undefined && rendition !== undefined && awaited() && !rendition.snapshot.isEnded)
+    if (find() === undefined && rendition !== undefined && awaited() && !rendition.snapshot.isEnded) {
+      this.#assertFresh();
       await rendition.waiters.wait(
         `init ${timeline}`,
         (next) => next.isEnded || !awaited(),
         this.#hold(client),
       );
+    }
     const found = find() ?? (await this.#source.recorded?.init(renditionId, timeline, client));
     if (found !== undefined) return found;
     throw new ProblemError(404, 'init_not_found', `There is no init segment ${timeline}.`);
+  }
+
+  /** @throws {ProblemError} 404 `stream_stale` when what is not here yet will come about elsewhere */
+  #assertFresh(): void {
+    const staleness = this.#source.presentation?.staleness;
+    if (staleness !== undefined) throw staleness;
   }
 
   #hold(client: Client): Hold {
@@ -176,6 +185,7 @@ export class LivePlayback {
     for (;;) {
       const { presentation } = this.#source;
       if (presentation === undefined) throw offline();
+      if (presentation.staleness !== undefined) throw presentation.staleness;
       if (presentation.isPlayable) return presentation;
       if (presentation.isEnded) throw offline();
       await presentation.waiters.wait('playable', (next) => next.isPlayable || next.isEnded, hold);

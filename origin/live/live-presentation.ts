@@ -3,6 +3,7 @@ import type { PartUpload } from '#protocol/ingest/part-upload.ts';
 import { writeMultivariantPlaylist } from '#protocol/hls/multivariant-playlist.ts';
 import type { PlaylistConstants } from '#protocol/hls/server-control.ts';
 import type { Clock } from '#runtime/clock.ts';
+import type { ProblemError } from '#runtime/http/problem.ts';
 import { GapCadence } from '#origin/live/gap-cadence.ts';
 import type { InitSection, MediaObject } from '#origin/live/live-segment.ts';
 import { LiveRendition, type RenditionContext } from '#origin/live/live-rendition.ts';
@@ -11,6 +12,7 @@ import { comparePositions, laterPosition, type PartPosition } from '#origin/live
 import { PartCandidates, type Candidate } from '#origin/live/part-candidates.ts';
 import { assertPlace, placePart, type PartOutcome, type PlacedOutcome } from '#origin/live/part-placement.ts';
 import { RenderedPlaylist } from '#origin/live/playlist-snapshot.ts';
+import { PartFreshness, streamStale } from '#origin/live/part-freshness.ts';
 import { RequestWaiters } from '#origin/live/request-waiters.ts';
 import type { RestoredStream } from '#origin/live/stream-recorder.ts';
 import { TimelineGrid } from '#origin/live/timeline-grid.ts';
@@ -21,6 +23,7 @@ import { timelineStartUtcMs, type ListedEnd } from '#origin/live/timeline-plan.t
 export const RENDITIONS_MAX = 32;
 /** A rendition without a segment is no longer waited for when another one has this many. */
 const SEGMENTS_WITHOUT_LAGGARD = 3;
+const BEFORE_ALL: PartPosition = { msn: 0, part: 0 };
 
 /** What a presentation needs of its stream. */
 export type PresentationContext = RenditionContext & {
@@ -28,6 +31,8 @@ export type PresentationContext = RenditionContext & {
   onListed(rendition: LiveRendition, candidate: Candidate, outcome: PlacedOutcome): void;
   /** Bytes that wait to be listed have become more, or fewer when negative. */
   onWaitingBytes(bytes: number): void;
+  /** Whether players who are sent away have nowhere to go. */
+  isLastOrigin(): boolean;
 };
 
 /** Everything that shares one life of playlists: from the first part to EXT-X-ENDLIST. */
@@ -40,6 +45,7 @@ export class LivePresentation {
   readonly #renditions = new Map<string, LiveRendition>();
   /** Of the newest timeline, by rendition. */
   readonly #candidates = new Map<string, PartCandidates>();
+  readonly #freshness: PartFreshness;
   #grid: TimelineGrid;
   #timelines = 0;
   #timelineStartUtcMs = 0;
@@ -56,6 +62,13 @@ export class LivePresentation {
     this.#clock = clock;
     this.#grid = new TimelineGrid(presentation, 1);
     this.waiters = new RequestWaiters(context.holds);
+    this.#freshness = new PartFreshness({
+      clock,
+      partTargetMs: presentation.partTargetMs,
+      targetDurationMs: presentation.targetDurationS * 1000,
+      onChange: (isStale) => this.#onFreshness(isStale),
+      onStale: () => this.#sendAway(),
+    });
   }
 
   get renditions(): ReadonlyMap<string, LiveRendition> {
@@ -73,6 +86,24 @@ export class LivePresentation {
 
   get isEnded(): boolean {
     return this.#isEnded;
+  }
+
+  /**
+   * Why players are to be sent to another origin: parts do not reach this one, though the session lives. Never when
+   * there is no other one. Undefined when they may stay.
+   */
+  get staleness(): ProblemError | undefined {
+    const isShunned = this.#freshness.isStale && this.#isPlayable && !this.#context.isLastOrigin();
+    return isShunned ? streamStale(this.#freshness.ageMs) : undefined;
+  }
+
+  get isStale(): boolean {
+    return this.#freshness.isStale;
+  }
+
+  /** Since when there is no new part with media, ms. */
+  get lastPartAgeMs(): number {
+    return this.#freshness.ageMs;
   }
 
   /** The newest part of any rendition; undefined before the first. */
@@ -162,6 +193,7 @@ export class LivePresentation {
         description.id,
         new LiveRendition(description, timeline, timelineOf(description), this.#context),
       );
+    this.#freshness.watch();
     this.#refreshAll();
   }
 
@@ -183,6 +215,7 @@ export class LivePresentation {
       this.#advanceLead(rendition.window.lastPart, nowMs);
     }
     this.#becomesPlayable();
+    this.#freshness.watch();
     this.#refreshAll();
   }
 
@@ -223,6 +256,7 @@ export class LivePresentation {
   /** Keeps the cadence with gaps, from the newest part on. */
   startGaps(): void {
     this.#flushCandidates();
+    this.#freshness.rest();
     if (this.#isEnded || this.#lead === undefined || this.#cadence !== undefined) return;
     const { position, atMs } = this.#lead;
     const from = { msn: position.msn, part: this.#lastCellOf(position) };
@@ -243,6 +277,7 @@ export class LivePresentation {
   /** Stops every timer and changes nothing. */
   stop(): void {
     this.stopGaps();
+    this.#freshness.rest();
     for (const candidates of this.#candidates.values()) candidates.close();
   }
 
@@ -251,6 +286,7 @@ export class LivePresentation {
     if (this.#isEnded) return;
     this.stopGaps();
     this.#flushCandidates();
+    this.#freshness.rest();
     const nowMs = this.#clock.monotonicMs();
     for (const rendition of this.#begun()) rendition.closeOpen(nowMs);
     this.#isEnded = true;
@@ -297,8 +333,25 @@ export class LivePresentation {
     const nowMs = this.#clock.monotonicMs();
     const outcome = placePart(rendition, candidate.upload, candidate.media, this, nowMs);
     this.#context.onListed(rendition, candidate, outcome);
+    if (outcome === 'stored' && comparePositions(candidate.upload, this.#lead?.position ?? BEFORE_ALL) > 0)
+      this.#freshness.notePart();
     this.#afterListing(rendition, segmentBefore, nowMs);
     return outcome;
+  }
+
+  #onFreshness(isStale: boolean): void {
+    const { metrics } = this.#context;
+    if (isStale) metrics.staleStreams.inc();
+    else metrics.staleStreams.dec();
+    if (isStale) metrics.staleTurns.inc();
+  }
+
+  /** Answers whoever waits with what new requests are answered with. */
+  #sendAway(): void {
+    const { staleness } = this;
+    if (staleness === undefined) return;
+    this.waiters.fail(staleness, 'stale');
+    for (const rendition of this.#renditions.values()) rendition.waiters.fail(staleness, 'stale');
   }
 
   #placeGap(rendition: LiveRendition, position: PartPosition): void {

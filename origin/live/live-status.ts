@@ -31,6 +31,8 @@ export type LiveStatus = {
   readonly lastMsn: number;
   /** Index of the newest part of segment `lastMsn`; -1 when none of it is in. */
   readonly lastPart: number;
+  /** Whether parts do not reach this origin, though the session lives. */
+  readonly isStale: boolean;
   /** Of the newest timeline. */
   readonly renditions: readonly LiveRenditionStatus[];
   /** Requests held at this moment. */

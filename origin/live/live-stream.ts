@@ -40,6 +40,8 @@ export type LiveStreamDeps = {
   readonly memory: MediaMemory;
   /** Keeps what is listed; without one nothing outlives the live window. */
   readonly recorder: StreamRecorder | undefined;
+  /** Whether no other origin that is alive has the parts of the stream, so that players cannot be sent elsewhere. */
+  readonly isLastOrigin: (streamId: string) => boolean;
   /** Makes room by giving up another, ended stream; false when there is none. */
   readonly freeEnded: () => boolean;
   /** Called when the ended playlist has been served long enough. */
@@ -383,6 +385,7 @@ export class LiveStream {
       state: this.isEnded ? 'ended' : this.#fence.isOver ? 'reconnecting' : 'live',
       lastMsn: this.#lastMsn,
       lastPart: lastPart?.msn === this.#lastMsn ? lastPart.part : -1,
+      isStale: this.#presentation?.isStale ?? false,
       renditions: renditions.filter(({ isRetired }) => !isRetired).map(renditionStatus),
       waiters: this.#holds.count,
       timelines: this.#timelines,
@@ -425,6 +428,7 @@ export class LiveStream {
         retain: (renditionId, segment, untilMs) => this.#retained.add(renditionId, segment, untilMs),
         recorder: this.#recorder,
         onListed: (...listed) => this.#onListed(...listed),
+        isLastOrigin: () => this.#deps.isLastOrigin(this.id),
         onWaitingBytes: (bytes) => this.#addBytes(bytes),
       },
       this.#deps.clock,

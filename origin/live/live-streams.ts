@@ -23,6 +23,11 @@ export type LiveStreamsDeps = {
   readonly metrics: Metrics;
   /** Keeps what is listed; without one nothing outlives the live window. */
   readonly recorder?: StreamRecorder;
+  /**
+   * Whether no other origin that is alive has the parts of a stream. When there is one, players are sent there (404) as
+   * soon as parts fail to reach this one. Asked often; must not wait. Without it this is the only origin.
+   */
+  readonly isLastOrigin?: (streamId: string) => boolean;
 };
 
 /** Three target durations of a stream that does not know its own yet. */
@@ -38,6 +43,7 @@ export class LiveStreams {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #recorder: StreamRecorder | undefined;
+  readonly #isLastOrigin: (streamId: string) => boolean;
   readonly #holds: HeldRequests;
   readonly #memory: MediaMemory;
   readonly #streams = new Map<string, LiveStream>();
@@ -49,6 +55,7 @@ export class LiveStreams {
     this.#clock = deps.clock;
     this.#logger = deps.logger.child({ subsystem: 'live' });
     this.#recorder = deps.recorder;
+    this.#isLastOrigin = deps.isLastOrigin ?? (() => true);
     this.metrics = new LiveMetrics(deps.metrics);
     this.#holds = new HeldRequests(settings, { clock: deps.clock, metrics: this.metrics });
     this.#memory = new MediaMemory(settings.totalBytesMax, this.metrics);
@@ -150,6 +157,7 @@ export class LiveStreams {
       holds: this.#holds,
       memory: this.#memory,
       recorder: this.#recorder,
+      isLastOrigin: this.#isLastOrigin,
       freeEnded: () => this.#freeEnded(streamId),
       onForgotten: () => this.#forget(streamId),
     });

@@ -1,3 +1,4 @@
+import type { ProblemError } from '#runtime/http/problem.ts';
 import {
   ClientGoneError,
   HeldRequest,
@@ -96,6 +97,18 @@ export class RequestWaiters<State> {
           if (held.fulfil(state)) this.#holds.all.metrics.waits.inc({ outcome: 'released' });
         });
     }
+    if (releases.length > 0) this.#holds.all.release(releases);
+  }
+
+  /** Answers all of them with the error, in slices. */
+  fail(error: ProblemError, outcome: string): void {
+    const releases: (() => void)[] = [];
+    for (const group of this.#groups.values())
+      for (const held of group.waiting)
+        releases.push(() => {
+          if (held.fail(error)) this.#holds.all.metrics.waits.inc({ outcome });
+        });
+    this.#groups.clear();
     if (releases.length > 0) this.#holds.all.release(releases);
   }
 

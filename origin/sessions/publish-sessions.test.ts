@@ -34,7 +34,7 @@ class FakeLive implements LiveWindow {
     return this.statuses.get(streamId);
   }
   setStatus(streamId: string, state: LiveStatus['state'], lastMsn: number): void {
-    const rest = { lastPart: 0, renditions: [], waiters: 0, timelines: 1, windowBytes: 0 };
+    const rest = { lastPart: 0, isStale: false, renditions: [], waiters: 0, timelines: 1, windowBytes: 0 };
     this.statuses.set(streamId, { state, lastMsn, ...rest });
   }
 }

@@ -5,7 +5,12 @@ import { FakeClock } from '#runtime/clock.ts';
 import { createLogger } from '#runtime/log.ts';
 import { createMetrics, type Metrics } from '#runtime/metrics.ts';
 import { DEFAULT_LIVE_SETTINGS, type LiveSettings } from '#origin/live/live-settings.ts';
-import { LiveStreams, type LiveStream, type TimelineInput } from '#origin/live/live-streams.ts';
+import {
+  LiveStreams,
+  type LiveStream,
+  type LiveStreamsDeps,
+  type TimelineInput,
+} from '#origin/live/live-streams.ts';
 import type { PartOutcome } from '#origin/live/part-placement.ts';
 import { makeInit, makePart, makePresentation, partTicks } from '#origin/live/testing/synthetic-media.ts';
 
@@ -16,12 +21,15 @@ export type TestOrigin = {
   readonly metrics: Metrics;
 };
 
-export function createTestOrigin(settings: Partial<LiveSettings> = {}): TestOrigin {
+export function createTestOrigin(
+  settings: Partial<LiveSettings> = {},
+  deps: Pick<LiveStreamsDeps, 'isLastOrigin'> = {},
+): TestOrigin {
   const clock = new FakeClock();
   const metrics = createMetrics('test');
   const streams = new LiveStreams(
     { ...DEFAULT_LIVE_SETTINGS, ...settings },
-    { clock, metrics, logger: createLogger('test', 'silent') },
+    { clock, metrics, logger: createLogger('test', 'silent'), ...deps },
   );
   return { streams, clock, metrics };
 }
