@@ -5,6 +5,8 @@ import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import { DEFAULT_DATABASE_SETTINGS, type Database } from '#runtime/postgres/database.ts';
 import { openDatabase } from '#runtime/postgres/open-database.ts';
+import { ClusterUpkeep } from '#origin/cluster/cluster-upkeep.ts';
+import type { OriginCluster } from '#origin/cluster/origin-cluster.ts';
 import type { LiveStreams } from '#origin/live/live-streams.ts';
 import { openRegistry, type Registry } from '#origin/registry/open-registry.ts';
 import { loadPepper } from '#origin/registry/pepper.ts';
@@ -21,6 +23,8 @@ export type ControlPlaneDeps = {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly live: LiveStreams;
+  /** The other origins, where there are any. */
+  readonly cluster?: OriginCluster | undefined;
   /** A database to use instead of the one in the settings; it stays open. */
   readonly database?: Database | undefined;
 };
@@ -47,12 +51,17 @@ export async function openControlPlane(
   deps: ControlPlaneDeps,
   started: DisposableStack,
 ): Promise<ControlPlane> {
-  const { clock, metrics, live } = deps;
+  const { clock, metrics, cluster } = deps;
+  const live = cluster?.window ?? deps.live;
   const logger = deps.logger.child({ subsystem: 'control' });
   const database = deps.database ?? (await openOwnDatabase(settings, { clock, logger, metrics }, started));
   const pepper = loadPepper(settings.ORIGIN_KEY_PEPPER, join(settings.DATA_DIR, 'key-pepper'));
   const registry = await openRegistry(
-    { streamsMax: settings.ORIGIN_STREAMS_MAX, pepper },
+    {
+      streamsMax: settings.ORIGIN_STREAMS_MAX,
+      pepper,
+      home: cluster === undefined ? undefined : settings.ORIGIN_NODE_URL,
+    },
     { database, clock, logger },
   );
   started.add('registry upkeep', new RegistryUpkeep({ database, clock, logger }), (upkeep) => upkeep.close());
@@ -67,7 +76,7 @@ export async function openControlPlane(
   );
   const sessions = new PublishSessions(
     { liveWindowMs: settings.LIVE_WINDOW_S * 1_000 },
-    { clock, logger, metrics, store, journal, failures, live },
+    { clock, logger, metrics, store, journal, failures, live, cluster },
   );
   started.add('publish sessions', sessions, () => sessions.close());
   sessions.resume(await store.resume());
@@ -76,7 +85,22 @@ export async function openControlPlane(
     upkeep.record();
     upkeep.close();
   });
-  return { database, registry, sessions, directory: new StreamDirectory(await registry.streams.names()) };
+  const directory = new StreamDirectory(await registry.streams.names());
+  if (cluster !== undefined) {
+    const streams = registry.streams.names.bind(registry.streams);
+    const clusterUpkeep = new ClusterUpkeep({
+      clock,
+      logger,
+      metrics,
+      sessions,
+      store,
+      directory,
+      streams,
+      live: deps.live,
+    });
+    started.add('cluster upkeep', clusterUpkeep, () => clusterUpkeep.close());
+  }
+  return { database, registry, sessions, directory };
 }
 
 async function openOwnDatabase(

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { Hono } from 'hono';
+import type { Bus } from '#runtime/bus/bus.ts';
+import { openBus } from '#runtime/bus/open-bus.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { notFound, onError, ProblemError, problemResponse } from '#runtime/http/problem.ts';
 import { listen } from '#runtime/http/server.ts';
@@ -18,6 +20,7 @@ import { createLiveRoutes } from '#origin/api/live-routes.ts';
 import { DEFAULT_STREAM_SETTINGS } from '#origin/api/stream-requests.ts';
 import { createStreamRoutes } from '#origin/api/stream-routes.ts';
 import { createTokenRoutes } from '#origin/api/token-routes.ts';
+import { OriginCluster, type OriginClusterDeps } from '#origin/cluster/origin-cluster.ts';
 import { openControlPlane, type ControlPlane } from '#origin/control-plane.ts';
 import { createPlaybackListener } from '#origin/http/playback-listener.ts';
 import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
@@ -36,6 +39,8 @@ export type OriginDeps = {
   readonly metrics: Metrics;
   /** A database to use instead of the one in the settings; it stays open when the origin is closed. */
   readonly database?: Database;
+  /** A bus to use instead of the one in the settings; it stays open when the origin is closed. */
+  readonly bus?: Bus;
   /**
    * RTMP URLs to show in API answers, without the key, to a client that reaches this machine by the name `host`; asked
    * for every answer, so that it may tell a port that is known later. Without it those of the settings.
@@ -84,17 +89,26 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
     { name: 'ORIGIN_TLS_KEY_FILE', path: settings.ORIGIN_TLS_KEY_FILE },
   );
   const live = new LiveStreams(liveSettings(settings), deps);
-  const control = await openControlPlane(settings, { ...deps, live }, started);
+  let control: ControlPlane | undefined = undefined;
+  const cluster = await createCluster(
+    settings,
+    deps,
+    live,
+    () => control?.sessions.statuses() ?? [],
+    started,
+  );
+  control = await openControlPlane(settings, { ...deps, live, cluster }, started);
   let serving = true;
   const keys = await accessKeys(settings);
   const tokens = new PlaybackTokens(keys, deps.clock);
-  const app = createApp(settings, deps, live, { ...control, tokens }, () => serving);
+  const app = createApp(settings, deps, live, { ...control, tokens, cluster }, () => serving);
   const { directory } = control;
   const access = new PlaybackAccess(keys, { ...deps, accessOf: (id) => directory.accessOf(id) });
   const playback = createPlaybackRoutes(live, {
     logger,
     access,
     isKnownStream: (id) => directory.isKnown(id),
+    ...(cluster && { playbackElsewhere: (id, isKnown) => cluster.playbackElsewhere(id, isKnown) }),
   });
   const server = await listen(app.fetch, {
     first: createPlaybackListener(playback),
@@ -106,6 +120,7 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   started.add('http server', server, () => server.close(CLOSE_GRACE_MS));
   // Before the server: it answers the requests that are held, which the server would wait for.
   started.add('live window', live, () => live.close());
+  await cluster?.start();
   logger.info({ url: server.url }, 'origin is ready');
 
   let closing: Promise<void> | undefined;
@@ -115,27 +130,62 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
     ensureStream: (stream) => ensureStream(settings, control, stream),
     close: () => {
       serving = false;
+      if (closing === undefined) cluster?.drain();
       closing ??= started.close(logger);
       return closing;
     },
   };
 }
 
+/** The other origins; undefined when this one is alone. */
+async function createCluster(
+  settings: OriginSettings,
+  deps: OriginDeps,
+  live: LiveStreams,
+  sessions: OriginClusterDeps['sessions'],
+  started: DisposableStack,
+): Promise<OriginCluster | undefined> {
+  if (settings.ORIGIN_NODE_URL === '') return undefined;
+  const bus = deps.bus ?? (await openBus(settings.REDIS_URL, deps));
+  if (deps.bus === undefined) started.add('bus', bus, () => bus.close());
+  const cluster = new OriginCluster(
+    {
+      ownUrl: settings.ORIGIN_NODE_URL,
+      ingestToken: settings.INGEST_TOKEN,
+      relayCacheBytesMax: settings.ORIGIN_RELAY_CACHE_MIB * MIB,
+      relayWaitersMax: settings.LIVE_STREAM_WAITERS_MAX,
+    },
+    { ...deps, bus, live, sessions },
+  );
+  return started.add('cluster', cluster, () => cluster.close());
+}
+
 function createApp(
   settings: OriginSettings,
   deps: OriginDeps,
   live: LiveStreams,
-  control: ControlPlane & { readonly tokens: PlaybackTokens },
+  control: ControlPlane & {
+    readonly tokens: PlaybackTokens;
+    readonly cluster: OriginCluster | undefined;
+  },
   isServing: () => boolean,
 ): Hono {
   const { logger, metrics } = deps;
-  const { registry, sessions, directory, database, tokens } = control;
+  const { registry, sessions, directory, database, tokens, cluster } = control;
+  const window = cluster?.window ?? live;
   const publicUrl = settings.ORIGIN_PUBLIC_URL;
   const ingestUrls = deps.ingestUrls ?? ((host: string) => settingsIngestUrls(settings, host));
   const app = new Hono();
   app.onError(toProblem(logger));
   app.notFound(notFound);
-  app.route('/', createUploadRoutes(live, { ingestToken: settings.INGEST_TOKEN }));
+  app.route(
+    '/',
+    createUploadRoutes(live, {
+      ingestToken: settings.INGEST_TOKEN,
+      ...(cluster && { holdersNote: (id) => cluster.holdersNote(id) }),
+    }),
+  );
+  if (cluster !== undefined) app.route('/', cluster.routes);
   for (const path of ['/api/*', '/ingest/v1/sessions/*', '/ingest/v1/:streamId/end'])
     app.use(path, async (context, next) => {
       await next();
@@ -146,7 +196,7 @@ function createApp(
         context.header('strict-transport-security', 'max-age=31536000');
     });
   app.route('/', createSessionRoutes(sessions, { ingestToken: settings.INGEST_TOKEN }));
-  app.route('/', createLiveRoutes({ sessions, directory, live, publicUrl }));
+  app.route('/', createLiveRoutes({ sessions, directory, live: window, publicUrl }));
   app.route('/', createTokenRoutes({ adminToken: settings.ADMIN_TOKEN, tokens, directory, publicUrl }));
   app.route(
     '/',
@@ -155,7 +205,7 @@ function createApp(
       registry: registry.streams,
       sessions,
       directory,
-      live,
+      live: window,
       logger,
       ingestUrls,
       publicUrl,
@@ -163,7 +213,11 @@ function createApp(
   );
   const postgres = () =>
     database.isUp ? { ok: true, detail: 'answers' } : { ok: false, detail: 'does not answer' };
-  app.route('/', createHealthRoutes({ metrics, isServing, checks: () => ({ postgres: postgres() }) }));
+  const checks = () => ({
+    postgres: postgres(),
+    ...(cluster && { cluster: { ok: true, detail: cluster.describe() } }),
+  });
+  app.route('/', createHealthRoutes({ metrics, isServing, checks }));
   const mediaOrigins = [...(publicUrl === '' ? [] : [publicUrl]), ...settings.ORIGIN_PLAYER_MEDIA_ORIGINS];
   if (settings.ORIGIN_PLAYER) app.route('/', createPlayerRoutes({ logger, mediaOrigins }));
   return app;

@@ -59,6 +59,7 @@ describe('readOriginSettings', () => {
     expect(secrets.map(([name]) => name)).toEqual([
       'ADMIN_TOKEN',
       'INGEST_TOKEN',
+      'REDIS_URL',
       'DATABASE_URL',
       'ORIGIN_KEY_PEPPER',
       'ACCESS_TOKEN_KEYS',

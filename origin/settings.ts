@@ -42,6 +42,13 @@ const rtmpUrls = z
     'expected rtmp://host:port/app, several of them separated by commas',
   );
 
+const redisUrl = z
+  .string()
+  .refine(
+    (value) => value === '' || /^rediss?(\+cluster)?:\/\/\S+$/.test(value),
+    'expected redis://host:port or redis+cluster://host:port,host:port',
+  );
+
 const databaseUrl = z
   .string()
   .refine((value) => value === '' || /^postgres(ql)?:\/\/\S+$/.test(value), 'expected postgres://…');
@@ -72,6 +79,24 @@ export const ORIGIN_SETTINGS = {
     parse: baseUrl,
     default: '',
     description: 'Scheme and host of the playback URLs in API answers; without it those of the request.',
+  },
+  ORIGIN_NODE_URL: {
+    parse: baseUrl,
+    default: '',
+    description:
+      'How other origins and the transcoders reach this one, such as http://10.0.0.1:8080; with it several origins share the streams.',
+  },
+  REDIS_URL: {
+    parse: redisUrl,
+    default: '',
+    description:
+      'redis[s]://… or redis[s]+cluster://host:port,host:port, by which the nodes hear of one another; needed for more than one.',
+    secret: true,
+  },
+  ORIGIN_RELAY_CACHE_MIB: {
+    parse: integer(1, 100_000),
+    default: 128,
+    description: 'Memory for what was pulled from the origins that hold a stream, MiB.',
   },
   RTMP_PORT: { parse: port, default: 1935, description: 'Port at which broadcasters connect.' },
   RTMP_PUBLIC_URL: {
@@ -191,6 +216,13 @@ function findContradictions(env: Readonly<Record<string, string | undefined>>): 
   for (const [given, other] of pairs)
     if ((env[given] ?? '') !== '' && (env[other] ?? '') === '')
       problems.push({ name: other, message: `is needed together with ${given}` });
+  if ((env['ORIGIN_NODE_URL'] ?? '') !== '')
+    for (const name of ['REDIS_URL', 'DATABASE_URL', 'ORIGIN_KEY_PEPPER', 'ACCESS_TOKEN_KEYS'])
+      if ((env[name] ?? '') === '')
+        problems.push({
+          name,
+          message: 'is needed together with ORIGIN_NODE_URL: all origins must share it',
+        });
   if (env['ADMIN_TOKEN'] !== undefined && env['ADMIN_TOKEN'] === env['INGEST_TOKEN'])
     problems.push({
       name: 'INGEST_TOKEN',

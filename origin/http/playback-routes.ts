@@ -10,7 +10,7 @@ import { ProblemError } from '#runtime/http/problem.ts';
 import type { Logger } from '#runtime/log.ts';
 import type { PlaybackAccess } from '#origin/access/playback-access.ts';
 import { ClientGoneError, type Client } from '#origin/live/held-requests.ts';
-import type { LivePlayback } from '#origin/live/live-playback.ts';
+import type { Playback } from '#origin/live/live-playback.ts';
 import type { LiveStreams } from '#origin/live/live-streams.ts';
 import {
   CORS_HEADERS,
@@ -25,6 +25,12 @@ export type PlaybackRoutesDeps = {
   readonly logger: Logger;
   /** Whether a stream that is not live exists at all; asked on every such request, so it must not wait. */
   readonly isKnownStream?: (streamId: string) => boolean;
+  /**
+   * The reading side of a stream that another origin holds; undefined when none can have it. Must not wait.
+   *
+   * @param isKnown whether the stream exists, as far as {@link isKnownStream} knows
+   */
+  readonly playbackElsewhere?: (streamId: string, isKnown: boolean) => Playback | undefined;
   /** Whether a broadcaster has connected whose media are not here yet; such requests are held. Must not wait either. */
   readonly isStarting?: (streamId: string) => boolean;
   /** Who may play protected streams; without it every stream is for everybody. */
@@ -141,11 +147,13 @@ async function playbackOf(
   client: Client,
   streams: LiveStreams,
   deps: PlaybackRoutesDeps,
-): Promise<LivePlayback> {
+): Promise<Playback> {
   const stream = streams.get(streamId);
   if (stream !== undefined) return stream.playback;
   if (deps.isStarting?.(streamId) === true) return (await streams.arrival(streamId, client)).playback;
   const isKnown = deps.isKnownStream?.(streamId) ?? false;
+  const elsewhere = deps.playbackElsewhere?.(streamId, isKnown);
+  if (elsewhere !== undefined) return elsewhere;
   throw new ProblemError(
     404,
     isKnown ? 'stream_offline' : 'stream_not_found',

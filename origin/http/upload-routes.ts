@@ -1,5 +1,6 @@
 import { Hono, type Context } from 'hono';
 import {
+  HOLDERS_HEADER,
   INIT_BYTES_MAX,
   PART_BYTES_MAX,
   UPLOAD_HEADERS,
@@ -18,6 +19,8 @@ import { readUploadBody } from '#origin/http/upload-body.ts';
 export type UploadRoutesDeps = {
   /** What transcoders present as `Authorization: Bearer {token}`. */
   readonly ingestToken: string;
+  /** What every answer says of the origins that hold the stream; undefined when there is nothing to say. */
+  readonly holdersNote?: (streamId: string) => string | undefined;
 };
 
 const PATH = '/ingest/v1/:streamId/:renditionId/:file';
@@ -29,6 +32,8 @@ const PATH = '/ingest/v1/:streamId/:renditionId/:file';
 export function createUploadRoutes(streams: LiveStreams, deps: UploadRoutesDeps): Hono {
   const app = new Hono();
   app.put(PATH, requireBearer(deps.ingestToken, 'ingest'), async (context) => {
+    const note = deps.holdersNote?.(context.req.param('streamId'));
+    if (note !== undefined) context.header(HOLDERS_HEADER, note);
     try {
       const outcome = await storeUpload(context, streams);
       return context.json({ outcome }, outcome === 'repeated' || outcome === 'superseded' ? 200 : 201);
@@ -36,7 +41,9 @@ export function createUploadRoutes(streams: LiveStreams, deps: UploadRoutesDeps)
       const problem = asProblem(error);
       if (!(problem instanceof ProblemError)) throw problem;
       streams.metrics.uploadRejects.inc({ reason: problem.code });
-      return problemResponse(problem);
+      const response = problemResponse(problem);
+      if (note !== undefined) response.headers.set(HOLDERS_HEADER, note);
+      return response;
     }
   });
   return app;

@@ -24,6 +24,15 @@ export type PlaylistAnswer = {
 
 export type MediaAnswer = { readonly media: MediaObject; readonly kind: MediaKind };
 
+/** How a stream is read, wherever it is held; {@link LivePlayback} says what the calls do and throw. */
+export type Playback = {
+  multivariant(client: Client): Promise<PlaylistAnswer>;
+  playlist(renditionId: string, directives: DeliveryDirectives, client: Client): Promise<PlaylistAnswer>;
+  segmentOrRecorded(renditionId: string, msn: number, client: Client): MediaAnswer | Promise<MediaAnswer>;
+  part(renditionId: string, msn: number, part: number, client: Client): Promise<MediaAnswer>;
+  init(renditionId: string, timeline: number, client: Client): Promise<MediaAnswer>;
+};
+
 /** What playback reads of a stream. */
 export type PlaybackSource = {
   readonly presentation: LivePresentation | undefined;

@@ -126,6 +126,11 @@ export class LiveStreams {
     return this.#arrivals.wait(`stream ${streamId}`, ({ id }) => id === streamId, { deadlineMs, client });
   }
 
+  /** All requests that this process holds; others that hold some share its limits. */
+  get holds(): HeldRequests {
+    return this.#holds;
+  }
+
   /** The streams that have a live window here. */
   list(): LiveStream[] {
     return [...this.#streams.values()];

@@ -26,7 +26,12 @@ const MIGRATIONS = fileURLToPath(new URL('migrations', import.meta.url));
  * @throws {PepperError} `pepper_mismatch`: the keys in this database were made under another pepper
  */
 export async function openRegistry(
-  settings: { readonly streamsMax: number; readonly pepper: Buffer },
+  settings: {
+    readonly streamsMax: number;
+    readonly pepper: Buffer;
+    /** Names this origin where several share the database. */
+    readonly home?: string | undefined;
+  },
   deps: { readonly database: Database; readonly clock: Clock; readonly logger: Logger },
 ): Promise<Registry> {
   await migrate(deps.database, 'origin', readMigrations(MIGRATIONS), deps.logger);
@@ -36,7 +41,7 @@ export async function openRegistry(
   return {
     keys,
     streams: new StreamRegistry(settings.streamsMax, { ...deps, keys, box }),
-    sessions: new PostgresSessionStore({ ...deps, keys }),
+    sessions: new PostgresSessionStore({ ...deps, keys, home: settings.home }),
   };
 }
 

@@ -1,7 +1,13 @@
 import type { Clock } from '#runtime/clock.ts';
 import type { Database } from '#runtime/postgres/database.ts';
+import { streamBusy } from '#origin/sessions/session-problems.ts';
 import {
   endForgottenSessions,
+  endOlderSessions,
+  findMoved,
+  findOver,
+  isBusyElsewhere,
+  moveSession,
   findOpenSessions,
   findRevoked,
   insertSession,
@@ -19,6 +25,7 @@ export type PublishSessionStore = {
    * Finds the stream of a key and opens a session on it. `admit` may refuse by throwing, then nothing is stored.
    *
    * @returns undefined when no stream has this key
+   * @throws {ProblemError} 409 `stream_busy` when another origin looks after a session that is alive
    * @throws {DatabaseUnavailableError}
    */
   open(
@@ -32,6 +39,16 @@ export type PublishSessionStore = {
   revoked(
     sessions: readonly { readonly sessionId: string; readonly keyId: string; readonly streamId: string }[],
   ): Promise<string[]>;
+  /**
+   * Takes over a session that another origin has looked after; undefined when no such session is open.
+   *
+   * @throws {DatabaseUnavailableError}
+   */
+  takeUp(sessionId: string): Promise<OpenSession | undefined>;
+  /** Ids of those sessions that have ended or that another origin has taken over. @throws {DatabaseUnavailableError} */
+  moved(sessionIds: readonly string[]): Promise<string[]>;
+  /** Those of the sessions, wherever looked after, that are over. @throws {DatabaseUnavailableError} */
+  over(sessionIds: readonly string[]): Promise<{ readonly sessionId: string; readonly reason: string }[]>;
   /** The sessions that an origin had when it was stopped or killed; all others are recorded as ended. */
   resume(): Promise<OpenSession[]>;
 };
@@ -39,11 +56,25 @@ export type PublishSessionStore = {
 /** Sessions older than this are not taken up again after a restart. */
 const RESUMED_AGE_MAX_MS = 7 * 24 * 60 * 60 * 1000;
 
+/**
+ * A session without a sign of life in the database for so long is over: heartbeats come every second, and are written
+ * within another one.
+ */
+export const ALIVE_SILENCE_MS = 4_000;
+
+export type SessionStoreDeps = {
+  readonly database: Database;
+  readonly keys: StreamKeys;
+  readonly clock: Clock;
+  /** Names this origin where several share the database. */
+  readonly home?: string | undefined;
+};
+
 /** {@link PublishSessionStore} on PostgreSQL. */
 export class PostgresSessionStore implements PublishSessionStore {
-  readonly #deps: { readonly database: Database; readonly keys: StreamKeys; readonly clock: Clock };
+  readonly #deps: SessionStoreDeps;
 
-  constructor(deps: { readonly database: Database; readonly keys: StreamKeys; readonly clock: Clock }) {
+  constructor(deps: SessionStoreDeps) {
     this.#deps = deps;
   }
 
@@ -52,15 +83,36 @@ export class PostgresSessionStore implements PublishSessionStore {
     session: { readonly sessionId: string; readonly remoteAddress: string; readonly startedAtMs: number },
     admit: (stream: PublishableStream) => void,
   ): Promise<{ stream: PublishableStream; fencingToken: number } | undefined> {
-    const { database, keys, clock } = this.#deps;
+    const { database, keys, clock, home } = this.#deps;
     return database.transaction(async ({ sql }) => {
       const candidates = await lockKeys(sql, keys.possibleIds(streamKey), clock.nowMs());
       const found = candidates.find(({ digest }) => keys.matches(digest, streamKey));
       if (found === undefined) return undefined;
       const { digest: _, ...stream } = found;
+      if (home !== undefined && (await isBusyElsewhere(sql, stream.streamId, home, ALIVE_SILENCE_MS)))
+        throw streamBusy();
       admit(stream);
-      return { stream, fencingToken: await insertSession(sql, { ...session, stream }) };
+      const fencingToken = await insertSession(sql, { ...session, stream, home });
+      if (home !== undefined) await endOlderSessions(sql, stream.streamId, session.sessionId, clock.nowMs());
+      return { stream, fencingToken };
     });
+  }
+
+  takeUp(sessionId: string): Promise<OpenSession | undefined> {
+    const { database, home } = this.#deps;
+    if (home === undefined) return Promise.resolve(undefined);
+    return database.run(({ sql }) => moveSession(sql, sessionId, home));
+  }
+
+  moved(sessionIds: readonly string[]): Promise<string[]> {
+    const { database, home } = this.#deps;
+    if (home === undefined || sessionIds.length === 0) return Promise.resolve([]);
+    return database.run(({ sql }) => findMoved(sql, sessionIds, home));
+  }
+
+  over(sessionIds: readonly string[]): Promise<{ sessionId: string; reason: string }[]> {
+    if (sessionIds.length === 0) return Promise.resolve([]);
+    return this.#deps.database.run(({ sql }) => findOver(sql, sessionIds, ALIVE_SILENCE_MS));
   }
 
   async record(progress: readonly SessionProgress[]): Promise<void> {
@@ -74,13 +126,15 @@ export class PostgresSessionStore implements PublishSessionStore {
   }
 
   resume(): Promise<OpenSession[]> {
-    const nowMs = this.#deps.clock.nowMs();
-    return this.#deps.database.transaction(async ({ sql }) => {
-      const sessions = await findOpenSessions(sql, nowMs - RESUMED_AGE_MAX_MS);
+    const { clock, home, database } = this.#deps;
+    const nowMs = clock.nowMs();
+    return database.transaction(async ({ sql }) => {
+      const sessions = await findOpenSessions(sql, nowMs - RESUMED_AGE_MAX_MS, home);
       await endForgottenSessions(
         sql,
         sessions.map(({ sessionId }) => sessionId),
         nowMs,
+        home,
       );
       return sessions;
     });

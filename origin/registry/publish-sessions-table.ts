@@ -22,6 +22,8 @@ export type SessionProgress = {
   readonly lastMsn?: number;
   readonly endedAtMs?: number;
   readonly endReason?: string;
+  /** The session has given a sign of life; the database notes when. */
+  readonly isAlive?: boolean;
 };
 
 /** A session that the database does not know to have ended. */
@@ -71,12 +73,16 @@ export async function insertSession(
     readonly stream: PublishableStream;
     readonly remoteAddress: string;
     readonly startedAtMs: number;
+    /** The origin that looks after it, where there are several. */
+    readonly home: string | undefined;
   },
 ): Promise<number> {
   const [row] = await sql<{ fencing_token: number }>`
-    insert into origin.publish_sessions (id, stream_id, tenant_id, key_id, remote_address, started_at)
+    insert into origin.publish_sessions
+      (id, stream_id, tenant_id, key_id, remote_address, started_at, home, alive_at)
     values (${session.sessionId}, ${session.stream.streamId}, ${session.stream.tenantId},
-      ${session.stream.keyId}, ${session.remoteAddress}, ${new Date(session.startedAtMs)})
+      ${session.stream.keyId}, ${session.remoteAddress}, ${new Date(session.startedAtMs)},
+      ${session.home ?? null}, clock_timestamp())
     returning fencing_token`;
   if (row === undefined) throw new TypeError('insert … returning gave no row');
   return row.fencing_token;
@@ -91,6 +97,7 @@ export async function recordProgress(sql: Sql, progress: readonly SessionProgres
     last_msn: session.lastMsn ?? null,
     ended_at: toIso(session.endedAtMs),
     end_reason: session.endReason ?? null,
+    alive: session.isAlive ?? false,
   }));
   await sql`
     update origin.publish_sessions p set
@@ -98,9 +105,10 @@ export async function recordProgress(sql: Sql, progress: readonly SessionProgres
       first_msn = coalesce(p.first_msn, j.first_msn),
       last_msn = greatest(p.last_msn, j.last_msn),
       ended_at = coalesce(p.ended_at, j.ended_at),
-      end_reason = coalesce(p.end_reason, j.end_reason)
+      end_reason = coalesce(p.end_reason, j.end_reason),
+      alive_at = case when j.alive then clock_timestamp() else p.alive_at end
     from jsonb_to_recordset(${rows}::jsonb) as j (id uuid, anchor_at timestamptz, first_msn bigint,
-      last_msn bigint, ended_at timestamptz, end_reason text)
+      last_msn bigint, ended_at timestamptz, end_reason text, alive boolean)
     where p.id = j.id`;
 }
 
@@ -118,31 +126,128 @@ export async function findRevoked(
   return rows.map(({ sessionId }) => sessionId);
 }
 
-/** The newest open session of every stream, as an origin that was just started finds them. */
-export async function findOpenSessions(sql: Sql, sinceMs: number): Promise<OpenSession[]> {
-  const rows = await sql<
-    StreamRow & { id: string; fencing_token: number; remote_address: string; started_at: Date }
-  >`
+type SessionRow = StreamRow & {
+  id: string;
+  fencing_token: number;
+  remote_address: string;
+  started_at: Date;
+};
+
+/**
+ * Keeps other origins from opening a session on the stream before the transaction ends, and tells whether one of them
+ * looks after a session that has given a sign of life lately.
+ */
+export async function isBusyElsewhere(
+  sql: Sql,
+  streamId: string,
+  home: string,
+  silenceMs: number,
+): Promise<boolean> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`publish ${streamId}`}, 0))`;
+  const rows = await sql`
+    select 1 from origin.publish_sessions
+    where stream_id = ${streamId} and ended_at is null and home <> ${home}
+      and alive_at > clock_timestamp() - ${silenceMs} * interval '1 millisecond'`;
+  return rows.length > 0;
+}
+
+/** Ends what is open of a stream beside its newest session. */
+export async function endOlderSessions(
+  sql: Sql,
+  streamId: string,
+  sessionId: string,
+  nowMs: number,
+): Promise<void> {
+  await sql`
+    update origin.publish_sessions set ended_at = ${new Date(nowMs)}, end_reason = 'lost'
+    where stream_id = ${streamId} and id <> ${sessionId} and ended_at is null`;
+}
+
+/** Makes `home` look after a session that is open; undefined when there is none with this id. */
+export async function moveSession(
+  sql: Sql,
+  sessionId: string,
+  home: string,
+): Promise<OpenSession | undefined> {
+  const [row] = await sql<SessionRow>`
+    update origin.publish_sessions p set home = ${home}, alive_at = clock_timestamp()
+    from origin.streams s
+    where p.id = ${sessionId} and p.ended_at is null and s.id = p.stream_id
+    returning p.id, p.fencing_token, p.remote_address, p.started_at, p.stream_id, p.tenant_id, p.key_id,
+      s.segment_duration_ms, s.part_duration_ms, s.reconnect_window_s, s.ladder,
+      coalesce((select max(q.last_msn) from origin.publish_sessions q where q.stream_id = s.id), 0) as last_msn`;
+  return row === undefined ? undefined : toSession(row);
+}
+
+/** Which of these sessions `home` has not to look after any more: they have ended, or another origin does. */
+export async function findMoved(sql: Sql, sessionIds: readonly string[], home: string): Promise<string[]> {
+  const rows = await sql<{ id: string }>`
+    select id from origin.publish_sessions
+    where id::text in (select jsonb_array_elements_text(${sessionIds}::jsonb))
+      and (ended_at is not null or home is distinct from ${home})`;
+  return rows.map(({ id }) => id);
+}
+
+/** Which of these sessions are over: recorded as ended, or without a sign of life for so long. */
+export async function findOver(
+  sql: Sql,
+  sessionIds: readonly string[],
+  silenceMs: number,
+): Promise<{ sessionId: string; reason: string }[]> {
+  const rows = await sql<{ id: string; end_reason: string | null }>`
+    select id, end_reason from origin.publish_sessions
+    where id::text in (select jsonb_array_elements_text(${sessionIds}::jsonb))
+      and (ended_at is not null or alive_at < clock_timestamp() - ${silenceMs} * interval '1 millisecond')`;
+  return rows.map((row) => ({ sessionId: row.id, reason: row.end_reason ?? 'lost' }));
+}
+
+/**
+ * The newest open session of every stream, as an origin that was just started finds them.
+ *
+ * @param home only those that this origin looked after, or nobody in particular
+ */
+export async function findOpenSessions(
+  sql: Sql,
+  sinceMs: number,
+  home: string | undefined,
+): Promise<OpenSession[]> {
+  const rows = await sql<SessionRow>`
     select distinct on (p.stream_id) p.id, p.fencing_token, p.remote_address, p.started_at, p.stream_id,
       p.tenant_id, p.key_id, s.segment_duration_ms, s.part_duration_ms, s.reconnect_window_s, s.ladder,
       coalesce((select max(q.last_msn) from origin.publish_sessions q where q.stream_id = s.id), 0) as last_msn
     from origin.publish_sessions p join origin.streams s on s.id = p.stream_id
     where p.ended_at is null and p.started_at > ${new Date(sinceMs)}
+      and (${home ?? null}::text is null or p.home is null or p.home = ${home ?? null})
     order by p.stream_id, p.fencing_token desc`;
-  return rows.map((row) => ({
+  return rows.map(toSession);
+}
+
+/**
+ * Ends in the database what no process knows any more.
+ *
+ * @param home where there are several origins: only what this one has looked after, and what was silent for a day
+ */
+export async function endForgottenSessions(
+  sql: Sql,
+  known: readonly string[],
+  nowMs: number,
+  home: string | undefined,
+): Promise<void> {
+  await sql`
+    update origin.publish_sessions set ended_at = ${new Date(nowMs)}, end_reason = 'lost'
+    where ended_at is null and id::text not in (select jsonb_array_elements_text(${known}::jsonb))
+      and (${home ?? null}::text is null or home is null or home = ${home ?? null}
+        or alive_at < clock_timestamp() - interval '1 day')`;
+}
+
+function toSession(row: SessionRow): OpenSession {
+  return {
     ...toStream(row),
     sessionId: row.id,
     fencingToken: row.fencing_token,
     remoteAddress: row.remote_address,
     startedAtMs: row.started_at.getTime(),
-  }));
-}
-
-/** Ends in the database what no process knows any more. */
-export async function endForgottenSessions(sql: Sql, known: readonly string[], nowMs: number): Promise<void> {
-  await sql`
-    update origin.publish_sessions set ended_at = ${new Date(nowMs)}, end_reason = 'lost'
-    where ended_at is null and id::text not in (select jsonb_array_elements_text(${known}::jsonb))`;
+  };
 }
 
 function toStream(row: StreamRow): PublishableStream {

@@ -13,7 +13,7 @@ import type { Clock } from '#runtime/clock.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
 import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
-import type { LiveStreams, SessionEndReason } from '#origin/live/live-streams.ts';
+import type { LiveStreams, SessionEndReason, TimelineInput } from '#origin/live/live-streams.ts';
 import type { PublishSessionStore } from '#origin/registry/publish-session-store.ts';
 import type { OpenSession } from '#origin/registry/publish-sessions-table.ts';
 import type { StreamRecord } from '#origin/registry/stream-record.ts';
@@ -33,6 +33,16 @@ import {
 /** What sessions tell the live window. */
 export type LiveWindow = Pick<LiveStreams, 'beginTimeline' | 'sessionEnded' | 'remove' | 'status'>;
 
+/** What sessions need of the other origins, where there are several. */
+export type SessionCluster = {
+  /** As {@link LiveWindow}'s, at the origins that are to hold the stream. */
+  beginTimeline(input: TimelineInput): Promise<TimelineGrant>;
+  /** The session of a stream that another origin looks after. */
+  sessionOf(streamId: string): SessionStatus | undefined;
+  /** Ids of the streams that others hold or look after. */
+  streams(): readonly string[];
+};
+
 export type PublishSessionsDeps = {
   readonly clock: Clock;
   readonly logger: Logger;
@@ -41,6 +51,7 @@ export type PublishSessionsDeps = {
   readonly journal: SessionJournal;
   readonly failures: FailedAuthorisations;
   readonly live: LiveWindow;
+  readonly cluster?: SessionCluster | undefined;
 };
 
 /** A session as the API shows it. */
@@ -73,7 +84,7 @@ export class PublishSessions {
   constructor(settings: { readonly liveWindowMs: number }, deps: PublishSessionsDeps) {
     this.#liveWindowMs = settings.liveWindowMs;
     this.#deps = deps;
-    this.#active = new ActiveSessions(deps.clock, (session) => this.#finish(session, 'lost'));
+    this.#active = new ActiveSessions(deps.clock, (session) => void this.#silent(session));
     const registers = [deps.metrics];
     this.#authorisations = new Counter({
       name: 'origin_publish_authorisations_total',
@@ -124,6 +135,7 @@ export class PublishSessions {
     const session = this.#get(sessionId);
     this.#active.touch(session);
     session.unconfirmed = false;
+    if (this.#deps.cluster !== undefined) this.#deps.journal.note({ sessionId, isAlive: true });
     if (heartbeat.source !== undefined) session.source = heartbeat.source;
   }
 
@@ -134,24 +146,43 @@ export class PublishSessions {
    * window says
    */
   beginTimeline(sessionId: string, request: TimelineRequest): TimelineGrant {
-    const session = this.#get(sessionId);
-    refuseOtherToken(session, request.fencingToken);
-    const skewMs = Math.abs(request.anchorUtcMs - this.#deps.clock.nowMs());
-    if (skewMs > ANCHOR_SKEW_MAX_MS) throw anchorImplausible(skewMs);
-    const { anchorUtcMs, presentation } = request;
-    const grant = this.#deps.live.beginTimeline({
-      streamId: session.streamId,
-      sessionId,
-      fencingToken: session.fencingToken,
-      anchorUtcMs,
-      presentation,
-      lastMsnFloor: session.lastMsn,
-      reconnectWindowMs: session.reconnectWindowMs,
-      liveWindowMs: this.#liveWindowMs,
-    });
-    this.#deps.logger.info({ ...describe(session), ...grant }, 'timeline begun');
-    this.#deps.journal.note({ sessionId, anchorUtcMs, firstMsn: grant.firstMsn, lastMsn: grant.firstMsn });
-    return grant;
+    const input = this.#timelineInput(sessionId, request);
+    return this.#begun(input, this.#deps.live.beginTimeline(input));
+  }
+
+  /**
+   * As {@link beginTimeline}, at the origins that are to hold the stream.
+   *
+   * @throws also {ProblemError} 503 `holders_unavailable`
+   */
+  async placeTimeline(sessionId: string, request: TimelineRequest): Promise<TimelineGrant> {
+    const { cluster } = this.#deps;
+    if (cluster === undefined) return this.beginTimeline(sessionId, request);
+    const input = this.#timelineInput(sessionId, request);
+    return this.#begun(input, await cluster.beginTimeline(input));
+  }
+
+  /**
+   * Takes up a session that is not known here, if another origin has looked after it until now.
+   *
+   * @throws {DatabaseUnavailableError}
+   */
+  async takeUp(sessionId: string): Promise<void> {
+    const { cluster, store, logger } = this.#deps;
+    if (cluster === undefined || this.#active.get(sessionId) !== undefined) return;
+    const opened = await store.takeUp(sessionId);
+    if (opened === undefined || this.#active.get(sessionId) !== undefined) return;
+    const current = this.#active.ofStream(opened.streamId);
+    if (current !== undefined && current.fencingToken > opened.fencingToken) return;
+    logger.info(describe(this.#begin(opened, false)), 'publish session taken over from another origin');
+  }
+
+  /** Forgets those sessions that ended elsewhere or that another origin has taken over. */
+  async forgetMoved(): Promise<void> {
+    const { cluster, store } = this.#deps;
+    if (cluster === undefined) return;
+    for (const sessionId of await store.moved(this.#active.values().map((session) => session.sessionId)))
+      this.#forget(sessionId);
   }
 
   /**
@@ -215,7 +246,7 @@ export class PublishSessions {
 
   /** The newest session of a stream that is live or waits for its broadcaster; undefined for any other stream. */
   newest(streamId: string): SessionStatus | undefined {
-    const active = this.status(streamId);
+    const active = this.status(streamId) ?? this.#deps.cluster?.sessionOf(streamId);
     if (active !== undefined) return active;
     const state = this.#deps.live.status(streamId)?.state;
     if (state === undefined || state === 'ended') this.#newest.delete(streamId);
@@ -224,7 +255,20 @@ export class PublishSessions {
 
   /** Ids of the streams that may be live or waiting for their broadcaster. */
   publishedStreams(): string[] {
-    return [...this.#newest.keys()];
+    return [...new Set([...this.#newest.keys(), ...(this.#deps.cluster?.streams() ?? [])])];
+  }
+
+  /** The sessions that this origin looks after, as the others show them. */
+  statuses(): (SessionStatus & { readonly streamId: string })[] {
+    return this.#active
+      .values()
+      .filter(({ unconfirmed }) => !unconfirmed)
+      .map((session) => ({ streamId: session.streamId, ...toStatus(session) }));
+  }
+
+  /** Whether this origin looks after the session. */
+  has(sessionId: string): boolean {
+    return this.#active.get(sessionId) !== undefined;
   }
 
   /** All sessions that are alive. */
@@ -287,6 +331,54 @@ export class PublishSessions {
     this.#claims.add(streamId);
   }
 
+  #timelineInput(sessionId: string, request: TimelineRequest): TimelineInput {
+    const session = this.#get(sessionId);
+    refuseOtherToken(session, request.fencingToken);
+    const { anchorUtcMs, presentation } = request;
+    const skewMs = Math.abs(anchorUtcMs - this.#deps.clock.nowMs());
+    if (skewMs > ANCHOR_SKEW_MAX_MS) throw anchorImplausible(skewMs);
+    return {
+      streamId: session.streamId,
+      sessionId,
+      fencingToken: session.fencingToken,
+      anchorUtcMs,
+      presentation,
+      lastMsnFloor: session.lastMsn,
+      reconnectWindowMs: session.reconnectWindowMs,
+      liveWindowMs: this.#liveWindowMs,
+    };
+  }
+
+  #begun(
+    { streamId, sessionId, fencingToken, anchorUtcMs }: TimelineInput,
+    grant: TimelineGrant,
+  ): TimelineGrant {
+    this.#deps.logger.info({ streamId, sessionId, fencingToken, ...grant }, 'timeline begun');
+    this.#deps.journal.note({ sessionId, anchorUtcMs, firstMsn: grant.firstMsn, lastMsn: grant.firstMsn });
+    return grant;
+  }
+
+  /** A session has missed its heartbeats here; they may be going to another origin since. */
+  async #silent(session: ActiveSession): Promise<void> {
+    if (this.#deps.cluster === undefined) return this.#finish(session, 'lost');
+    const moved = await this.#deps.store.moved([session.sessionId]).catch((error: unknown) => {
+      this.#deps.logger.warn({ err: error, ...describe(session) }, 'a silent session counts as lost');
+      return [];
+    });
+    if (this.#active.get(session.sessionId) !== session) return;
+    if (moved.length > 0) this.#forget(session.sessionId);
+    else this.#finish(session, 'lost');
+  }
+
+  /** Another origin looks after the session now. */
+  #forget(sessionId: string): void {
+    const session = this.#active.get(sessionId);
+    if (session === undefined) return;
+    this.#active.remove(session);
+    this.#newest.delete(session.streamId);
+    this.#deps.logger.info(describe(session), 'publish session is looked after elsewhere');
+  }
+
   #begin(opened: OpenSession, unconfirmed: boolean): ActiveSession {
     const before = this.#active.ofStream(opened.streamId);
     if (before !== undefined) this.#finish(before, 'lost');
@@ -312,6 +404,8 @@ export class PublishSessions {
       ...(lastMsn === undefined ? {} : { lastMsn }),
     });
     live.sessionEnded(streamId, sessionId, reason);
+    // Another origin may be asked for the stream at once, and knows only what is in the database.
+    if (this.#deps.cluster !== undefined) void journal.flush();
   }
 
   #get(sessionId: string): ActiveSession {

@@ -27,20 +27,26 @@ export function createSessionRoutes(sessions: PublishSessions, deps: { readonly 
 
   app.post('/ingest/v1/sessions/:sessionId/heartbeat', authorised, async (context) => {
     const { sessionId } = validate(SessionPath, context.req.param());
-    sessions.heartbeat(sessionId, await readJson(context, Heartbeat, { optional: true }));
+    const heartbeat = await readJson(context, Heartbeat, { optional: true });
+    await sessions.takeUp(sessionId);
+    sessions.heartbeat(sessionId, heartbeat);
     return context.json({});
   });
   allowOnly(app, '/ingest/v1/sessions/:sessionId/heartbeat', ['POST']);
 
   app.post('/ingest/v1/sessions/:sessionId/timelines', authorised, async (context) => {
     const { sessionId } = validate(SessionPath, context.req.param());
-    return context.json(sessions.beginTimeline(sessionId, await readJson(context, TimelineRequest)), 201);
+    const request = await readJson(context, TimelineRequest);
+    await sessions.takeUp(sessionId);
+    return context.json(await sessions.placeTimeline(sessionId, request), 201);
   });
   allowOnly(app, '/ingest/v1/sessions/:sessionId/timelines', ['POST']);
 
   app.post('/ingest/v1/:streamId/end', authorised, async (context) => {
     const { streamId } = validate(StreamPath, context.req.param());
-    sessions.end(streamId, await readJson(context, EndRequest));
+    const request = await readJson(context, EndRequest);
+    await sessions.takeUp(request.sessionId);
+    sessions.end(streamId, request);
     return context.json({});
   });
   allowOnly(app, '/ingest/v1/:streamId/end', ['POST']);

@@ -53,6 +53,7 @@ export class SessionUpkeep {
     try {
       const revoked = running.length === 0 ? [] : await store.revoked(running);
       for (const sessionId of this.#closed ? [] : revoked) sessions.revoke(sessionId);
+      await sessions.forgetMoved();
     } catch (error) {
       // Without the database nobody can revoke anything either; the next round will see it.
       if (!(error instanceof DatabaseUnavailableError))

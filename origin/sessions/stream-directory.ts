@@ -22,6 +22,10 @@ export class StreamDirectory {
     this.#entries.delete(streamId);
   }
 
+  ids(): string[] {
+    return [...this.#entries.keys()];
+  }
+
   isKnown(streamId: string): boolean {
     return this.#entries.has(streamId);
   }

@@ -60,6 +60,27 @@ export class FakeSessionStore implements PublishSessionStore {
       .map(({ sessionId }) => sessionId);
   }
 
+  /** Open sessions that another origin looks after, by id; one that is taken up is removed. */
+  readonly elsewhere = new Map<string, OpenSession>();
+  /** Sessions that ended or were taken over by another origin. */
+  readonly gone = new Set<string>();
+
+  async takeUp(sessionId: string): Promise<OpenSession | undefined> {
+    await this.#answer();
+    const session = this.elsewhere.get(sessionId);
+    this.elsewhere.delete(sessionId);
+    return session;
+  }
+
+  async moved(sessionIds: readonly string[]): Promise<string[]> {
+    await this.#answer();
+    return sessionIds.filter((sessionId) => this.gone.has(sessionId));
+  }
+
+  async over(sessionIds: readonly string[]): Promise<{ sessionId: string; reason: string }[]> {
+    return (await this.moved(sessionIds)).map((sessionId) => ({ sessionId, reason: 'lost' }));
+  }
+
   async resume(): Promise<OpenSession[]> {
     await this.#answer();
     return this.openSessions;

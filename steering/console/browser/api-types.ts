@@ -94,15 +94,4 @@ export type Snapshot = {
 };
 
 export type CdnChange = { readonly weight?: number; readonly enabled?: boolean };
-export type ChangeRequest = CdnChange & {
-  readonly reason: string;
-  /** Seconds. */
-  readonly revertAfter?: number;
-  /** ISO 8601. */
-  readonly schedule?: string;
-};
-/** The CDN as it is after the request, and what is to come of it. */
-export type ChangedCdn = CdnView & {
-  readonly planned?: { readonly dueAt: string; readonly kind: string } | null;
-};
-export type NewCdn = { readonly name: string; readonly baseUrl: string; readonly weight: number };
+export type ChangeRequest = CdnChange & { readonly reason: string; readonly revertAfter?: number };

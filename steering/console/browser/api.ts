@@ -2,11 +2,9 @@ import type {
   AuditPage,
   CdnList,
   CdnView,
-  ChangedCdn,
   ChangeRequest,
   HealthReport,
   Identity,
-  NewCdn,
   PlannedChange,
   Simulation,
   Snapshot,
@@ -76,26 +74,8 @@ export class Api {
     return this.#json('PATCH', `${cdnPath(cdn)}?dryRun=true`, request, ifMatch(cdn));
   }
 
-  apply(cdn: CdnView, request: ChangeRequest): Promise<ChangedCdn> {
+  apply(cdn: CdnView, request: ChangeRequest): Promise<CdnView> {
     return this.#json('PATCH', cdnPath(cdn), request, ifMatch(cdn));
-  }
-
-  previewAdding(cdn: NewCdn, reason: string): Promise<Simulation> {
-    return this.#json('POST', '/api/v1/cdns?dryRun=true', { ...cdn, reason });
-  }
-
-  add(cdn: NewCdn, reason: string): Promise<CdnView> {
-    return this.#json('POST', '/api/v1/cdns', { ...cdn, reason });
-  }
-
-  previewRemoving(cdn: CdnView, reason: string): Promise<Simulation> {
-    const path = `${cdnPath(cdn)}?dryRun=true&reason=${encodeURIComponent(reason)}`;
-    return this.#json('DELETE', path, undefined, ifMatch(cdn));
-  }
-
-  async remove(cdn: CdnView, reason: string): Promise<void> {
-    const path = `${cdnPath(cdn)}?reason=${encodeURIComponent(reason)}`;
-    await this.#send('DELETE', path, undefined, ifMatch(cdn));
   }
 
   /** Opens the stream of events; the body goes on until `signal` aborts. */

@@ -3,7 +3,6 @@ import { ChangeForm } from './change-form.ts';
 import { el, setText } from './elements.ts';
 import { count, duration, percent, words } from './format.ts';
 import { HealthChart } from './health-chart.ts';
-import { RemoveForm } from './remove-form.ts';
 
 export type CdnCardDeps = {
   /** Whether the one who has logged in may change anything. */
@@ -12,8 +11,6 @@ export type CdnCardDeps = {
   readonly chartOpen: boolean;
   readonly preview: (cdn: CdnView, request: ChangeRequest) => Promise<Simulation>;
   readonly apply: (cdn: CdnView, request: ChangeRequest) => Promise<void>;
-  readonly previewRemoving: (cdn: CdnView, reason: string) => Promise<Simulation>;
-  readonly remove: (cdn: CdnView, reason: string) => Promise<void>;
   readonly describe: (error: unknown) => string;
 };
 
@@ -88,14 +85,6 @@ export class CdnCard {
     });
     this.#figures = { share: figure(), viewers: figure(), gbps: figure(), health: figure() };
     this.element = this.#build(id);
-    if (deps.mayChange) {
-      const removing = new RemoveForm(id, view.name, {
-        preview: (reason) => deps.previewRemoving(this.#view, reason),
-        remove: (reason) => deps.remove(this.#view, reason),
-        describe: deps.describe,
-      });
-      this.element.append(removing.element);
-    }
     this.#discard();
   }
 

@@ -1,12 +1,10 @@
 import { ApiError, type Api } from './api.ts';
 import type { CdnView, PlannedChange, Role } from './api-types.ts';
-import { AddForm } from './add-form.ts';
 import { AuditList } from './audit-list.ts';
 import { CdnCard } from './cdn-card.ts';
 import { el } from './elements.ts';
 import { EventFeed, type FeedState } from './event-feed.ts';
 import type { StreamEvent } from './event-stream.ts';
-import { dateTime } from './format.ts';
 import { notify } from './notices.ts';
 import { PlannedList } from './planned-list.ts';
 import { SplitBar } from './split-bar.ts';
@@ -35,7 +33,6 @@ export class ConsoleView {
   readonly #alert = el('p', { class: 'panel alert', role: 'alert' });
   readonly #cards = new Map<string, CdnCard>();
   readonly #grid = el('div', { class: 'cdns' });
-  readonly #section = el('section', { 'aria-label': 'CDNs', tabindex: -1 }, this.#grid);
   readonly #split = new SplitBar();
   readonly #streams = new StreamsTable();
   readonly #audit: AuditList;
@@ -63,8 +60,7 @@ export class ConsoleView {
       { class: 'console' },
       this.#alert,
       this.#split.element,
-      this.#section,
-      ...(mayChange ? [this.#adding().element] : []),
+      el('section', { 'aria-label': 'CDNs' }, this.#grid),
       this.#planned.element,
       this.#streams.element,
       this.#audit.element,
@@ -145,7 +141,10 @@ export class ConsoleView {
       card.update(cdn, index);
     }
     this.#split.update(cdns);
-    if (cdns.length === 0) this.#grid.replaceChildren(el('p', { class: 'panel' }, 'There is no CDN yet.'));
+    if (cdns.length === 0)
+      this.#grid.replaceChildren(
+        el('p', { class: 'panel' }, 'There is no CDN yet; add one with POST /api/v1/cdns.'),
+      );
   }
 
   #newCard(cdn: CdnView, index: number, total: number): CdnCard {
@@ -156,24 +155,11 @@ export class ConsoleView {
       chartOpen: total <= CHARTS_OPEN_MAX,
       preview: (view, request) => api.preview(view, request),
       apply: async (view, request) => {
-        const { planned, ...changed } = await api.apply(view, request);
+        const changed = await api.apply(view, request);
         this.#show(
           this.#cdns.map((known) => (known.name === changed.name ? { ...known, ...changed } : known)),
         );
-        notify(
-          request.schedule === undefined || planned === undefined || planned === null
-            ? `${view.name} is changed.`
-            : `${view.name} will be changed at ${dateTime(planned.dueAt)}.`,
-        );
-        this.#soon(0);
-      },
-      previewRemoving: (view, reason) => api.previewRemoving(view, reason),
-      remove: async (view, reason) => {
-        await api.remove(view, reason);
-        // The card goes, and the focus with it.
-        this.#section.focus();
-        this.#show(this.#cdns.filter((known) => known.name !== view.name));
-        notify(`${view.name} is removed.`);
+        notify(`${view.name} is changed.`);
         this.#soon(0);
       },
       describe: (error) => this.#describe(error),
@@ -181,20 +167,6 @@ export class ConsoleView {
     this.#cards.set(cdn.name, card);
     this.#grid.append(card.element);
     return card;
-  }
-
-  #adding(): AddForm {
-    const { api } = this.#deps;
-    return new AddForm({
-      preview: (cdn, reason) => api.previewAdding(cdn, reason),
-      add: async (cdn, reason) => {
-        const added = await api.add(cdn, reason);
-        this.#show([...this.#cdns, added].toSorted((a, b) => (a.name < b.name ? -1 : 1)));
-        notify(`${cdn.name} is added.`);
-        this.#soon(0);
-      },
-      describe: (error) => this.#describe(error),
-    });
   }
 
   async #refreshHealth(): Promise<void> {

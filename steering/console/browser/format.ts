@@ -30,11 +30,6 @@ export function dateTime(iso: string): string {
   return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 }
 
-/** `2026-11-22T19:05`, local time, as `<input type="datetime-local">` has it. */
-export function localMinute(at: Date): string {
-  return dateTime(at.toISOString()).slice(0, 16).replace(' ', 'T');
-}
-
 /** `playlist_frozen` as words. */
 export function words(code: string): string {
   return code.replaceAll('_', ' ');
