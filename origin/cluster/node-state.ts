@@ -52,6 +52,7 @@ const LiveState = z.object({
   waiters: z.number(),
   timelines: z.number(),
   windowBytes: z.number(),
+  isStale: z.boolean(),
 });
 
 /** A publish session as the origin shows it that the broadcaster's ingest talks to. */
