@@ -64,6 +64,15 @@ describe.skipIf(hasNoPostgres)('a protected stream', () => {
     expect([other.status, other.body.code]).toEqual([403, 'token_stream_mismatch']);
   });
 
+  it('lets a CDN ask whether a token opens a stream', async () => {
+    const { body } = await mint('shop', {});
+    const allowed = await play(`/t/${body.token}/live/shop/access`);
+    expect([allowed.status, allowed.headers.get('cache-control')]).toEqual([204, 'public, max-age=10']);
+    expect((await play('/live/square/access')).status).toBe(204);
+    expect((await play('/live/shop/access')).status).toBe(401);
+    expect((await play('/t/x/live/shop/access')).status).toBe(403);
+  });
+
   it('leaves public streams to everybody, token or not', async () => {
     const plain = await play('/live/square/master.m3u8');
     expect([plain.status, plain.headers.get('livehls-access')]).toEqual([200, null]);

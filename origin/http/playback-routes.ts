@@ -52,6 +52,10 @@ export type PlaybackRoutes = (request: PlaybackRequest) => Promise<Answer | unde
 const ANY_HOST = 'http://origin';
 const METHODS = 'GET, HEAD, OPTIONS';
 
+/** For CDNs that cannot check tokens themselves: `/t/{token}/live/{id}/access` says whether its holder may play. */
+const ACCESS_CHECK = 'access';
+const MAY_PLAY: Answer = { status: 204, headers: { 'cache-control': 'public, max-age=10' }, body: null };
+
 const PREFLIGHT: Answer = {
   status: 204,
   headers: {
@@ -107,8 +111,9 @@ async function answerPlay(
   streams: LiveStreams,
   deps: PlaybackRoutesDeps,
 ): Promise<Answer> {
-  const playback = await playbackOf(target, client, streams, deps);
   const { renditionId, file, query } = target;
+  if (renditionId === undefined && file === ACCESS_CHECK) return MAY_PLAY;
+  const playback = await playbackOf(target, client, streams, deps);
   if (renditionId === undefined) return answers.playlist(await playback.multivariant(client), conditions);
   if (!RENDITION_ID_PATTERN.test(renditionId))
     throw new ProblemError(
@@ -138,7 +143,7 @@ function assertWellFormed({ streamId, renditionId, file, query }: PlaybackTarget
     throw new ProblemError(400, 'stream_id_invalid', 'A stream id has 1 to 64 letters, digits, "_" and "-".');
   if (query.length > QUERY_CHARS_MAX)
     throw new ProblemError(400, 'query_too_long', `The query is longer than ${QUERY_CHARS_MAX} characters.`);
-  if (renditionId === undefined && file !== MULTIVARIANT_PLAYLIST)
+  if (renditionId === undefined && file !== MULTIVARIANT_PLAYLIST && file !== ACCESS_CHECK)
     throw new ProblemError(404, 'file_not_found', 'No file of a stream has such a name.');
 }
 
