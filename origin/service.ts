@@ -103,7 +103,8 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   const tokens = new PlaybackTokens(keys, deps.clock);
   const app = createApp(settings, deps, live, { ...control, tokens, cluster }, () => serving);
   const { directory } = control;
-  const access = new PlaybackAccess(keys, { ...deps, accessOf: (id) => directory.accessOf(id) });
+  const pullTokens = [settings.INGEST_TOKEN, settings.ORIGIN_PULL_TOKEN].filter((token) => token !== '');
+  const access = new PlaybackAccess(keys, pullTokens, { ...deps, accessOf: (id) => directory.accessOf(id) });
   const playback = createPlaybackRoutes(live, {
     logger,
     access,

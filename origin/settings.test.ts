@@ -63,6 +63,7 @@ describe('readOriginSettings', () => {
       'DATABASE_URL',
       'ORIGIN_KEY_PEPPER',
       'ACCESS_TOKEN_KEYS',
+      'ORIGIN_PULL_TOKEN',
     ]);
     const message = (() => {
       try {

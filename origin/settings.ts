@@ -135,6 +135,13 @@ export const ORIGIN_SETTINGS = {
       'Keys of the playback tokens, `id:secret` with 32 bytes or more in base64url, the same on every origin, edge and CDN; up to four while they are being replaced, the first signs. Without it a key is made in DATA_DIR.',
     secret: true,
   },
+  ORIGIN_PULL_TOKEN: {
+    parse: z.union([z.literal(''), text(16, 256)], 'expected 16 to 256 characters'),
+    default: '',
+    description:
+      'Bearer token with which CDNs and edges, which see to the playback tokens themselves, fetch protected streams; without it they pass each viewer’s token on.',
+    secret: true,
+  },
   ORIGIN_STREAMS_MAX: { parse: integer(1, 100_000), default: 10_000, description: 'Streams that may exist.' },
   ORIGIN_AUTH_FAILURES_PER_MINUTE: {
     parse: integer(1, 100_000),

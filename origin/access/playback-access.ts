@@ -3,6 +3,7 @@ import type { AccessKey } from '#protocol/access/access-keys.ts';
 import type { AccessRefusal } from '#protocol/access/playback-grant.ts';
 import { TokenVerifier } from '#protocol/access/token-verifier.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { bearerOf, matchesSecret } from '#runtime/http/bearer-auth.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import type { StreamAccess } from '#origin/registry/stream-record.ts';
@@ -19,8 +20,11 @@ export class PlaybackAccess {
   readonly #verifier: TokenVerifier;
   readonly #deps: PlaybackAccessDeps;
   readonly #refusals: Counter<'code'>;
+  readonly #isPullToken: (presented: string) => boolean;
 
-  constructor(keys: readonly AccessKey[], deps: PlaybackAccessDeps) {
+  /** @param pullTokens with which CDNs, edges and other origins fetch what they have to guard themselves */
+  constructor(keys: readonly AccessKey[], pullTokens: readonly string[], deps: PlaybackAccessDeps) {
+    this.#isPullToken = matchesSecret(pullTokens);
     this.#verifier = new TokenVerifier(keys);
     this.#deps = deps;
     this.#refusals = new Counter({
@@ -38,10 +42,13 @@ export class PlaybackAccess {
 
   /**
    * @param token from the path, if there was one
+   * @param authorization header of the request; a pull token in it stands for any playback token
    * @param url as asked for, without the token's path prefix
    * @throws {ProblemError} 401 without a token, 403 with a wrong one; neither says more than a code
    */
-  async assertMayPlay(token: string | undefined, url: URL): Promise<void> {
+  async assertMayPlay(token: string | undefined, authorization: string | undefined, url: URL): Promise<void> {
+    const bearer = bearerOf(authorization);
+    if (bearer !== undefined && this.#isPullToken(bearer)) return;
     const nowS = this.#deps.clock.nowMs() / 1_000;
     const verdict = await this.#verifier.authorise(token, { url, nowS });
     if ('grant' in verdict) return;

@@ -29,7 +29,7 @@ describe.each(['hmac', 'cat'] as const)('a token of format %s', (format) => {
     const clock = new FakeClock();
     const [secret] = keepAccessKeys(file);
     const key = await importAccessKey('k1', secret?.secret ?? new Uint8Array());
-    const access = new PlaybackAccess([key], {
+    const access = new PlaybackAccess([key], ['pull-token-of-cdns'], {
       clock,
       metrics: createMetrics('origin'),
       accessOf: (streamId) => (streamId === 'shop' ? 'token' : 'public'),
@@ -37,17 +37,23 @@ describe.each(['hmac', 'cat'] as const)('a token of format %s', (format) => {
     const { token } = await new PlaybackTokens([key], clock).mint('shop', { ...ANYONE, format });
 
     expect([access.isPublic('shop'), access.isPublic('other')]).toEqual([false, true]);
-    await access.assertMayPlay(token, asked('/live/shop/v/1.m4s'));
-    await expect(access.assertMayPlay(undefined, asked('/live/shop/v/1.m4s'))).rejects.toMatchObject({
+    await access.assertMayPlay(token, undefined, asked('/live/shop/v/1.m4s'));
+    await expect(
+      access.assertMayPlay(undefined, undefined, asked('/live/shop/v/1.m4s')),
+    ).rejects.toMatchObject({
       status: 401,
       code: 'token_missing',
     });
-    await expect(access.assertMayPlay(token, asked('/live/shop2/v/1.m4s'))).rejects.toMatchObject({
+    await expect(access.assertMayPlay(token, undefined, asked('/live/shop2/v/1.m4s'))).rejects.toMatchObject({
       status: 403,
       code: 'token_stream_mismatch',
     });
+    await access.assertMayPlay(undefined, 'Bearer pull-token-of-cdns', asked('/live/shop/v/1.m4s'));
+    await expect(
+      access.assertMayPlay(undefined, 'Bearer pull-token-of-thieves', asked('/live/shop/v/1.m4s')),
+    ).rejects.toMatchObject({ code: 'token_missing' });
     clock.advance(61_000);
-    await expect(access.assertMayPlay(token, asked('/live/shop/v/1.m4s'))).rejects.toMatchObject({
+    await expect(access.assertMayPlay(token, undefined, asked('/live/shop/v/1.m4s'))).rejects.toMatchObject({
       code: 'token_expired',
     });
   });

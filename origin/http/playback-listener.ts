@@ -18,6 +18,7 @@ export function createPlaybackListener(routes: PlaybackRoutes): FirstListener {
       method,
       target,
       conditions: conditionsOf(incoming),
+      authorization: incoming.headers.authorization,
       client: new ResponseClient(outgoing),
     };
     void routes(request).then((answer) => {

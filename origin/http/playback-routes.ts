@@ -42,6 +42,7 @@ export type PlaybackRequest = {
   readonly method: string;
   readonly target: PlaybackTarget;
   readonly conditions: AnswerConditions;
+  readonly authorization?: string | undefined;
   readonly client: Client;
 };
 
@@ -86,7 +87,7 @@ export function createPlaybackRoutes(streams: LiveStreams, deps: PlaybackRoutesD
 }
 
 async function answer(
-  { method, target, conditions, client }: PlaybackRequest,
+  { method, target, conditions, authorization, client }: PlaybackRequest,
   answers: PreparedAnswers,
   streams: LiveStreams,
   deps: PlaybackRoutesDeps,
@@ -100,13 +101,13 @@ async function answer(
   assertWellFormed(target);
   if (deps.access === undefined || deps.access.isPublic(target.streamId))
     return answerPlay({ target, conditions, client }, answers, streams, deps);
-  await deps.access.assertMayPlay(target.token, new URL(target.path, ANY_HOST));
+  await deps.access.assertMayPlay(target.token, authorization, new URL(target.path, ANY_HOST));
   const { headers, ...rest } = await answerPlay({ target, conditions, client }, answers, streams, deps);
   return { ...rest, headers: { ...headers, [ACCESS_HEADER]: 'token' } };
 }
 
 async function answerPlay(
-  { target, conditions, client }: Omit<PlaybackRequest, 'method'>,
+  { target, conditions, client }: Omit<PlaybackRequest, 'method' | 'authorization'>,
   answers: PreparedAnswers,
   streams: LiveStreams,
   deps: PlaybackRoutesDeps,

@@ -10,17 +10,31 @@ import { ProblemError } from '#runtime/http/problem.ts';
  * @throws {ProblemError} 401 `unauthorized` with WWW-Authenticate
  */
 export function requireBearer(token: string, realm: string): MiddlewareHandler {
-  const expected = digest(token);
+  const isExpected = matchesSecret([token]);
   return async (context, next) => {
     if (context.req.method === 'OPTIONS') return next();
-    const presented = /^Bearer +([\x21-\x7e]+) *$/i.exec(context.req.header('authorization') ?? '')?.[1];
-    if (presented === undefined || !timingSafeEqual(digest(presented), expected))
+    const presented = bearerOf(context.req.header('authorization'));
+    if (presented === undefined || !isExpected(presented))
       throw new ProblemError(401, 'unauthorized', 'Send the token as "Authorization: Bearer {token}".', {
         headers: {
           'www-authenticate': `Bearer realm="${realm}"${presented === undefined ? '' : ', error="invalid_token"'}`,
         },
       });
     await next();
+  };
+}
+
+/** The token of an Authorization header; undefined when it holds none. @spec RFC 6750 §2.1 */
+export function bearerOf(authorization: string | undefined): string | undefined {
+  return /^Bearer +([\x21-\x7e]+) *$/i.exec(authorization ?? '')?.[1];
+}
+
+/** Whether a text is one of the secrets; takes the same time whatever is presented. */
+export function matchesSecret(secrets: readonly string[]): (presented: string) => boolean {
+  const expected = secrets.map(digest);
+  return (presented) => {
+    const actual = digest(presented);
+    return expected.filter((candidate) => timingSafeEqual(candidate, actual)).length > 0;
   };
 }
 
