@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { checkPortsFree, type WantedPort } from '#all-in-one/free-ports.ts';
 import { DemoPublisher } from '#all-in-one/demo-publisher.ts';
 import { lanAddresses } from '#all-in-one/lan-addresses.ts';
@@ -6,6 +7,8 @@ import type { AllInOneSettings } from '#all-in-one/settings.ts';
 import { openSharedDatabase } from '#all-in-one/shared-database.ts';
 import type { SummaryFacts } from '#all-in-one/summary.ts';
 import { createOrigin } from '#origin/service.ts';
+import type { OriginSettings } from '#origin/settings.ts';
+import { keepAccessKeys } from '#runtime/access-keys-file.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { DisposableStack, type Disposable } from '#runtime/lifecycle.ts';
 import { createLogger, type Logger } from '#runtime/log.ts';
@@ -77,12 +80,16 @@ async function start(
   };
   const database = await openSharedDatabase(settings, deps, started);
 
+  const accessKeys = accessKeysOf(settings);
   let rtmpPort = settings.transcoder.RTMP_PORT;
-  const origin = await createOrigin(settings.origin, {
-    ...deps.origin,
-    ...(database === undefined ? {} : { database: database.origin }),
-    ingestUrls: (host) => (RTMP_PUBLIC_URL.length > 0 ? RTMP_PUBLIC_URL : [rtmpUrl(host, rtmpPort)]),
-  });
+  const origin = await createOrigin(
+    { ...settings.origin, ...accessKeys },
+    {
+      ...deps.origin,
+      ...(database === undefined ? {} : { database: database.origin }),
+      ingestUrls: (host) => (RTMP_PUBLIC_URL.length > 0 ? RTMP_PUBLIC_URL : [rtmpUrl(host, rtmpPort)]),
+    },
+  );
   started.add('origin', origin, () => origin.close());
 
   const originUrls = (name: string): object => (settings.given.has(name) ? {} : { [name]: [origin.url] });
@@ -94,7 +101,7 @@ async function start(
   ({ rtmpPort } = transcoder);
 
   const steering = await createSteering(
-    { ...settings.steering, ...originUrls('STEERING_ORIGIN_URLS') },
+    { ...settings.steering, ...originUrls('STEERING_ORIGIN_URLS'), ...accessKeys },
     { ...deps.steering, ...(database === undefined ? {} : { database: database.steering }) },
   );
   started.add('steering', steering, () => steering.close());
@@ -109,6 +116,14 @@ async function start(
   };
   if (options.demo) await startDemo(settings, options, addresses, serviceDeps('all-in-one'), started);
   return addresses;
+}
+
+/** Who makes playback tokens and who checks them have the same keys. */
+function accessKeysOf({ origin, dataDir }: AllInOneSettings): Pick<OriginSettings, 'ACCESS_TOKEN_KEYS'> {
+  const given = origin.ACCESS_TOKEN_KEYS;
+  return {
+    ACCESS_TOKEN_KEYS: given.length > 0 ? given : keepAccessKeys(join(dataDir, 'access-token-keys')),
+  };
 }
 
 async function startDemo(

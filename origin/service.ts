@@ -12,7 +12,7 @@ import type { Metrics } from '#runtime/metrics.ts';
 import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
 import type { Database } from '#runtime/postgres/database.ts';
 import { importAccessKey, type AccessKey } from '#protocol/access/access-keys.ts';
-import { keepAccessKeys } from '#origin/access/access-keys-file.ts';
+import { keepAccessKeys } from '#runtime/access-keys-file.ts';
 import { PlaybackAccess } from '#origin/access/playback-access.ts';
 import { PlaybackTokens } from '#origin/access/playback-tokens.ts';
 import { createHealthRoutes } from '#origin/api/health-routes.ts';

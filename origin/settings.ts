@@ -10,7 +10,7 @@ import {
   type SettingsOf,
   type SettingsProblem,
 } from '#runtime/config/settings.ts';
-import { AccessKeys, type AccessKeySecret } from '#origin/access/access-keys-file.ts';
+import { AccessKeys, NO_ACCESS_KEYS } from '#runtime/access-keys-file.ts';
 import { DEFAULT_LIVE_SETTINGS } from '#origin/live/live-settings.ts';
 
 const MIB = 1024 * 1024;
@@ -52,8 +52,6 @@ const redisUrl = z
 const databaseUrl = z
   .string()
   .refine((value) => value === '' || /^postgres(ql)?:\/\/\S+$/.test(value), 'expected postgres://…');
-
-const noAccessKeys: readonly AccessKeySecret[] = [];
 
 /** Everything that can be set about an origin, by environment variable. */
 export const ORIGIN_SETTINGS = {
@@ -130,7 +128,7 @@ export const ORIGIN_SETTINGS = {
   },
   ACCESS_TOKEN_KEYS: {
     parse: AccessKeys,
-    default: noAccessKeys,
+    default: NO_ACCESS_KEYS,
     description:
       'Keys of the playback tokens, `id:secret` with 32 bytes or more in base64url, the same on every origin, edge and CDN; up to four while they are being replaced, the first signs. Without it a key is made in DATA_DIR.',
     secret: true,

@@ -48,6 +48,16 @@ describe('the list of live streams', () => {
     expect(streams.ids()).toEqual(['a', 'b', 'c']);
   });
 
+  it('tells which of them ask viewers for a token', async () => {
+    const streams = [
+      { id: 'shop', access: 'token' },
+      { id: 'square', access: 'public' },
+    ];
+    const { streams: watched } = watch(await origin(() => ({ body: JSON.stringify({ streams }) })));
+    await waitFor('the list', () => watched.ids().length === 2);
+    expect(['shop', 'square', 'other'].map((id) => watched.isProtected(id))).toEqual([true, false, false]);
+  });
+
   it('has no ids that cannot be, and not too many', async () => {
     const many = Array.from({ length: LIVE_STREAMS_MAX + 10 }, (_, i) => `s${i}`);
     const { streams } = watch(await origin(() => ({ body: listOf('../etc', 'a"b', ...many) })));

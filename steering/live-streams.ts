@@ -14,7 +14,16 @@ const BODY_BYTES_MAX = 4 * 1024 * 1024;
 /** An origin that has not answered for so long knows nothing any more. */
 const FORGET_AFTER_MS = 30_000;
 
-const LiveList = z.object({ streams: z.array(z.object({ id: z.string() })) });
+const LiveList = z.object({
+  streams: z.array(z.object({ id: z.string(), access: z.enum(['public', 'token']).default('public') })),
+});
+
+/** What one origin said, and when. */
+type LiveStreamList = {
+  readonly ids: readonly string[];
+  readonly protectedIds: readonly string[];
+  readonly atMs: number;
+};
 
 /** Which streams are live, as the origins say at `GET /api/v1/live`; the probes look at these. */
 export class LiveStreams implements Disposable {
@@ -22,9 +31,10 @@ export class LiveStreams implements Disposable {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #failures: Counter;
-  readonly #lists = new Map<string, { ids: readonly string[]; atMs: number }>();
+  readonly #lists = new Map<string, LiveStreamList>();
   readonly #abort = new AbortController();
   #ids: readonly string[] = [];
+  #protectedIds: ReadonlySet<string> = new Set();
   #timer: Timer | undefined;
   #polling: Promise<void> = Promise.resolve();
 
@@ -48,6 +58,11 @@ export class LiveStreams implements Disposable {
     return this.#ids;
   }
 
+  /** Whether viewers of a stream need a playback token. */
+  isProtected(streamId: string): boolean {
+    return this.#protectedIds.has(streamId);
+  }
+
   async close(): Promise<void> {
     this.#timer?.cancel();
     this.#abort.abort();
@@ -60,6 +75,7 @@ export class LiveStreams implements Disposable {
       for (const [url, { atMs }] of this.#lists) if (nowMs - atMs > FORGET_AFTER_MS) this.#lists.delete(url);
       const ids = new Set([...this.#lists.values()].flatMap((list) => list.ids));
       this.#ids = [...ids].slice(0, LIVE_STREAMS_MAX);
+      this.#protectedIds = new Set([...this.#lists.values()].flatMap((list) => list.protectedIds));
       if (!this.#abort.signal.aborted) this.#timer = this.#clock.after(POLL_INTERVAL_MS, () => this.#poll());
     });
   }
@@ -69,8 +85,12 @@ export class LiveStreams implements Disposable {
       const signal = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(POLL_DEADLINE_MS)]);
       const response = await fetch(`${url}/api/v1/live`, { signal, redirect: 'error' });
       const list = LiveList.parse(JSON.parse(await readBounded(response)));
-      const ids = list.streams.map(({ id }) => id).filter((id) => STREAM_ID_PATTERN.test(id));
-      this.#lists.set(url, { ids, atMs: this.#clock.monotonicMs() });
+      const streams = list.streams.filter(({ id }) => STREAM_ID_PATTERN.test(id));
+      this.#lists.set(url, {
+        ids: streams.map(({ id }) => id),
+        protectedIds: streams.flatMap(({ id, access }) => (access === 'token' ? [id] : [])),
+        atMs: this.#clock.monotonicMs(),
+      });
     } catch (error) {
       if (this.#abort.signal.aborted) return;
       this.#failures.inc();

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { TokenMac } from '#protocol/steering/session-token.ts';
+import { importAccessKey } from '#protocol/access/access-keys.ts';
 import type { Bus } from '#runtime/bus/bus.ts';
 import type { Clock, Timer } from '#runtime/clock.ts';
 import { listen } from '#runtime/http/server.ts';
@@ -21,6 +22,7 @@ import type { HealthHistory, HealthView } from '#steering/health/cdn-health.ts';
 import { createHealth } from '#steering/health/create-health.ts';
 import { createSteeringApp } from '#steering/http/steering-app.ts';
 import { LiveStreams } from '#steering/live-streams.ts';
+import { ProbePasses } from '#steering/probe/probe-passes.ts';
 import { PictureKeeper } from '#steering/picture/picture-keeper.ts';
 import type { SteeringSettings } from '#steering/settings.ts';
 import { openViewerExperience, type ViewerExperience } from '#steering/viewer-experience.ts';
@@ -82,7 +84,7 @@ async function start(
     { clock, metrics, directory: registry, trusted, logToken: settings.STEERING_CMCD_LOG_TOKEN || undefined },
     started,
   );
-  const health = deps.health ?? openHealth(settings, deps, control, experience, started);
+  const health = deps.health ?? (await openHealth(settings, deps, control, experience, started));
   const demand = new DemandMeter(deps);
   const credit = new ViewerCredit({ perAddressMax: settings.STEERING_VIEWERS_PER_ADDRESS_MAX }, deps);
   const sample = new SessionSample();
@@ -162,17 +164,19 @@ async function start(
   };
 }
 
-function openHealth(
+async function openHealth(
   settings: SteeringSettings,
   deps: SteeringDeps,
   { registry }: ControlPlane,
   { qoe, learnLowestRung }: ViewerExperience,
   started: DisposableStack,
-): HealthView & HealthHistory {
+): Promise<HealthView & HealthHistory> {
   const { clock, logger, metrics } = deps;
   const originUrls = settings.STEERING_ORIGIN_URLS;
   const live = new LiveStreams(originUrls, { clock, logger, metrics });
   started.add('live streams', live, () => live.close());
+  const [key] = settings.ACCESS_TOKEN_KEYS;
+  const accessKey = key && (await importAccessKey(key.id, key.secret));
   const health = createHealth(
     settings,
     { originUrls },
@@ -183,6 +187,7 @@ function openHealth(
       learnLowestRung,
       directory: registry,
       liveStreams: () => live.ids(),
+      passes: new ProbePasses(accessKey, (streamId) => live.isProtected(streamId), clock),
       experience: qoe,
     },
   );

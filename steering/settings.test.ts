@@ -72,6 +72,7 @@ describe('the settings of a steering server', () => {
   it('never repeat a secret', () => {
     const secrets = Object.entries(STEERING_SETTINGS).filter(([, setting]) => 'secret' in setting);
     expect(secrets.map(([name]) => name).toSorted()).toEqual([
+      'ACCESS_TOKEN_KEYS',
       'ADMIN_TOKEN',
       'DATABASE_URL',
       'REDIS_URL',

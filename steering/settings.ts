@@ -9,6 +9,7 @@ import {
   type SettingsOf,
   type SettingsProblem,
 } from '#runtime/config/settings.ts';
+import { AccessKeys, NO_ACCESS_KEYS } from '#runtime/access-keys-file.ts';
 import { LOG_LEVELS } from '#runtime/log.ts';
 import { TokenKeys, type TokenKey } from '#steering/answers/token-keys.ts';
 import { HEALTH_SETTINGS } from '#steering/health/health-settings.ts';
@@ -92,6 +93,13 @@ export const STEERING_SETTINGS = {
     default: noKeys,
     description:
       'Keys of the session tokens, `id:secret` with 32 bytes or more in base64url, the same on every node; two while they are being replaced, the first signs. Without it a key is made in DATA_DIR.',
+    secret: true,
+  },
+  ACCESS_TOKEN_KEYS: {
+    parse: AccessKeys,
+    default: NO_ACCESS_KEYS,
+    description:
+      'The origin’s keys of the playback tokens: with them the probes get into protected streams as viewers do.',
     secret: true,
   },
   STEERING_TTL_S: {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { importAccessKey } from '#protocol/access/access-keys.ts';
 import { createMetrics } from '#runtime/metrics.ts';
-import { keepAccessKeys } from '#origin/access/access-keys-file.ts';
+import { keepAccessKeys } from '#runtime/access-keys-file.ts';
 import { PlaybackAccess } from '#origin/access/playback-access.ts';
 import { PlaybackTokens } from '#origin/access/playback-tokens.ts';
 import { FakeClock } from '#runtime/clock.ts';

@@ -8,6 +8,7 @@ import { rulesFor, type HealthSettings } from '#steering/health/health-settings.
 import { probeCdn } from '#steering/probe/cdn-probe.ts';
 import { OriginReference } from '#steering/probe/origin-reference.ts';
 import { createProbeMetrics } from '#steering/probe/probe-metrics.ts';
+import { ProbePasses } from '#steering/probe/probe-passes.ts';
 import { ProbeScheduler, type ScheduledCdn } from '#steering/probe/probe-scheduler.ts';
 import { createNameResolver } from '#steering/probe/resolve-name.ts';
 import { TargetGuard, type ResolveName } from '#steering/probe/target-guard.ts';
@@ -27,6 +28,8 @@ export type HealthDeps = {
   readonly directory: CdnDirectory;
   /** Ids of the streams that are live now; asked many times a second, so it must not wait. */
   readonly liveStreams: () => readonly string[];
+  /** How probes get into protected streams; without it they look as viewers without a token do. */
+  readonly passes?: ProbePasses;
   readonly experience: ExperienceView;
   /** Told the lowest rung of a stream whenever its playlist was read at the origin. */
   readonly learnLowestRung?: (streamId: string, bandwidthBps: number) => void;
@@ -84,7 +87,8 @@ export function createHealth(
 
   const resolve = deps.resolve ?? createNameResolver({ clock });
   const guard = new TargetGuard(settings.STEERING_PROBE_ALLOWED_TARGETS);
-  const reference = new OriginReference(options.originUrls, { clock, resolve, logger });
+  const passes = deps.passes ?? new ProbePasses(undefined, () => false, clock);
+  const reference = new OriginReference(options.originUrls, { clock, resolve, logger, passes });
   const probeDeps = { clock, guard, resolve, ...(deps.ca === undefined ? {} : { ca: deps.ca }) };
   const scheduler = new ProbeScheduler(
     {

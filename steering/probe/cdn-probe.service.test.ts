@@ -5,6 +5,7 @@ import { systemClock } from '#runtime/clock.ts';
 import { createLogger } from '#runtime/log.ts';
 import { probeCdn } from '#steering/probe/cdn-probe.ts';
 import { OriginReference } from '#steering/probe/origin-reference.ts';
+import { ProbePasses } from '#steering/probe/probe-passes.ts';
 import { ProbeUnjudged } from '#steering/probe/probe-failure.ts';
 import { sampleScore, type ProbeSample } from '#steering/probe/probe-sample.ts';
 import { TargetGuard, TargetRefusedError, type ResolveName } from '#steering/probe/target-guard.ts';
@@ -17,6 +18,7 @@ const clock = systemClock;
 const resolve: ResolveName = () =>
   Promise.reject(new TargetRefusedError('name_not_resolved', 'no names here'));
 const guard = new TargetGuard(['127.0.0.1', 'gone.example', 'rebind.example']);
+const passes = new ProbePasses(undefined, () => false, clock);
 const never = new AbortController().signal;
 
 describe('a probe against real servers', () => {
@@ -30,7 +32,12 @@ describe('a probe against real servers', () => {
     origin = await startSyntheticOrigin();
     cdn = await startFaultyCdn(origin.url);
     proxy = await startFaultProxy(cdn.port);
-    reference = new OriginReference([origin.url], { clock, resolve, logger: createLogger('test', 'silent') });
+    reference = new OriginReference([origin.url], {
+      clock,
+      resolve,
+      logger: createLogger('test', 'silent'),
+      passes,
+    });
   });
   afterAll(async () => {
     await proxy.close();
@@ -204,7 +211,7 @@ describe('a probe while the origin has nothing new', () => {
     const origin = await startSyntheticOrigin();
     const cdn = await startFaultyCdn(origin.url);
     const logger = createLogger('test', 'silent');
-    const reference = new OriginReference([origin.url], { clock, resolve, logger });
+    const reference = new OriginReference([origin.url], { clock, resolve, logger, passes });
     const take = (round: number): ReturnType<OriginReference['take']> => reference.take('demo', round, never);
     const probe = async (): Promise<ProbeSample> =>
       probeCdn({ cdn: 'a', baseUrl: cdn.url }, await take(0), 0, { clock, guard, resolve }, never);

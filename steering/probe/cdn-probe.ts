@@ -29,7 +29,7 @@ import { TargetRefusedError, type ResolveName, type TargetGuard } from '#steerin
 /** A CDN as a probe sees it. */
 export type ProbeTarget = {
   readonly cdn: string;
-  /** What comes before `/live/{streamId}/…`. */
+  /** What comes before `/live/{streamId}/…`, or before the playback token. */
   readonly baseUrl: string;
   /** Longest wait for the first byte of what a cache can answer at once; {@link FIRST_BYTE_DEADLINE_MS} by default. */
   readonly firstByteDeadlineMs?: number;
@@ -70,7 +70,7 @@ export async function probeCdn(
   const whole = abortAfter(deps.clock, signal, PROBE_DEADLINE_MS, () => new ProbeFailure('no_answer'));
   let connection: ProbeConnection | undefined;
   try {
-    const master = masterUrl(target, reference.streamId, deps.guard);
+    const master = masterUrl(target, reference.masterPath, deps.guard);
     const pinned = await record.time('dns', deps.guard.pin(master, deps.resolve, whole.signal, turn));
     connection = new ProbeConnection(master, pinned, {
       clock: deps.clock,
@@ -102,10 +102,10 @@ export async function probeCdn(
  * @throws {ProbeUnjudged} when the URL itself is one that we must not ask: that is a matter of settings, and viewers may
  *   well reach it. A name that leads inside is another thing: whoever resolves it gets nowhere.
  */
-function masterUrl(target: ProbeTarget, streamId: string, guard: TargetGuard): URL {
+function masterUrl(target: ProbeTarget, masterPath: string, guard: TargetGuard): URL {
   const base = target.baseUrl.endsWith('/') ? target.baseUrl : `${target.baseUrl}/`;
   try {
-    return new URL(`live/${streamId}/master.m3u8`, guard.checkUrl(base));
+    return new URL(masterPath, guard.checkUrl(base));
   } catch (error) {
     if (error instanceof TargetRefusedError) throw new ProbeUnjudged('target_refused');
     throw error;

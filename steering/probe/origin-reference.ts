@@ -13,6 +13,7 @@ import type { Logger } from '#runtime/log.ts';
 import { ProbeConnection } from '#steering/probe/probe-connection.ts';
 import { ProbeFailure, ProbeUnjudged } from '#steering/probe/probe-failure.ts';
 import { edgeOf } from '#steering/probe/probe-scores.ts';
+import type { ProbePasses } from '#steering/probe/probe-passes.ts';
 import { readVariants } from '#steering/probe/read-multivariant.ts';
 import { pinTrusted, TargetRefusedError, type ResolveName } from '#steering/probe/target-guard.ts';
 
@@ -26,6 +27,8 @@ const OTHER_RUNG_EVERY = 4;
 /** What the origin had when a round of probes of one stream began, and what it got next. */
 export type ReferenceRound = {
   readonly streamId: string;
+  /** Of the multivariant playlist, relative to a base URL; the same for origin and CDNs. */
+  readonly masterPath: string;
   /** Path and query of the media playlist below `/live/{streamId}/`. */
   readonly renditionPath: string;
   readonly topBandwidthBps: number;
@@ -53,6 +56,7 @@ export type ReferenceDeps = {
   readonly clock: Clock;
   readonly resolve: ResolveName;
   readonly logger: Logger;
+  readonly passes: Pick<ProbePasses, 'masterPath'>;
 };
 
 /** Takes the reference that all probes of a stream in one round share. */
@@ -77,7 +81,8 @@ export class OriginReference {
   async take(streamId: string, round: number, signal: AbortSignal): Promise<ReferenceRound> {
     const base = this.#baseUrls[this.#turn % Math.max(1, this.#baseUrls.length)];
     if (base === undefined) throw new ProbeUnjudged('reference_gone');
-    const master = new URL(`live/${streamId}/master.m3u8`, base);
+    const masterPath = await this.#deps.passes.masterPath(streamId);
+    const master = new URL(masterPath, base);
     let connection: ProbeConnection | undefined;
     try {
       const pinned = await pinTrusted(master, this.#deps.resolve, signal);
@@ -85,7 +90,7 @@ export class OriginReference {
       const rung = chooseRung(await text(connection, master.pathname), round, master);
       const playlist = readMediaPlaylist(await text(connection, rung.url.pathname + rung.url.search));
       if (playlist.ended) throw new ProbeUnjudged('stream_ended');
-      return this.#follow(connection, streamId, rung, playlist);
+      return this.#follow(connection, { streamId, masterPath }, rung, playlist);
     } catch (error) {
       await connection?.close();
       if (error instanceof ProbeUnjudged) throw error;
@@ -97,7 +102,7 @@ export class OriginReference {
 
   #follow(
     connection: ProbeConnection,
-    streamId: string,
+    stream: Pick<ReferenceRound, 'streamId' | 'masterPath'>,
     rung: Rung,
     playlist: ReadMediaPlaylist,
   ): ReferenceRound {
@@ -110,7 +115,7 @@ export class OriginReference {
     );
     void part.then(() => connection.close());
     return {
-      streamId,
+      ...stream,
       renditionPath: rung.path,
       topBandwidthBps: rung.topBandwidthBps,
       lowestBandwidthBps: rung.lowestBandwidthBps,

@@ -7,6 +7,9 @@ import { ACCESS_SECRET_BYTES_MIN, parseAccessKeys } from '#protocol/access/acces
 /** A key as it is written down. */
 export type AccessKeySecret = { readonly id: string; readonly secret: Uint8Array };
 
+/** What the setting is when it is not given. */
+export const NO_ACCESS_KEYS: readonly AccessKeySecret[] = [];
+
 /** {@link parseAccessKeys} as a setting; '' means none. */
 export const AccessKeys = z.string().transform((text, context): readonly AccessKeySecret[] => {
   const keys = text === '' ? [] : parseAccessKeys(text);
