@@ -5,6 +5,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { isInstalled } from '#cdn/cdn-process.ts';
 import { readProcess } from '#bench/machine/process-tree.ts';
 import { descendants } from '#tests/support/process-tree.ts';
 import { waitFor, within } from '#tests/support/wait-for.ts';
@@ -55,6 +56,7 @@ describe('npm start', () => {
         ORIGIN_PORT: '0',
         TRANSCODER_PORT: '0',
         STEERING_PORT: '0',
+        LOCAL_CDN_PORTS: '0,0',
         DATA_DIR: join(folder, 'data'),
         ...env,
       },
@@ -119,6 +121,51 @@ describe('npm start', () => {
     expect(rtmpPort).toBeGreaterThan(0);
     expect(start.stderr()).toBe('');
   });
+
+  it.skipIf(!isInstalled('nginx'))(
+    'brings two CDNs that steering finds healthy, and takes them along',
+    async () => {
+      const start = run(['--demo']);
+      const urls = (await printed(start, /Local CDNs +(.*)/))
+        .split(' ')
+        .filter((word) => word.startsWith('http'));
+      const steering = await printed(start, /CDN console +(http:\/\/[\d.]+:\d+)\/console\//);
+      const adminToken = await printed(start, /Admin token +(\S+)/);
+      expect(urls.length).toBe(2);
+      await printed(start, /(On air: )/);
+      for (const url of urls) expect((await fetch(`${url}/live/demo/master.m3u8`)).status).toBe(200);
+      const known = async (): Promise<{ cdns: { name: string; baseUrl: string }[] }> => {
+        const answer = await fetch(`${steering}/api/v1/cdns`, {
+          headers: { authorization: `Bearer ${adminToken}` },
+        });
+        return (await answer.json()) as { cdns: { name: string; baseUrl: string }[] };
+      };
+      expect((await known()).cdns.map(({ name, baseUrl }) => [name, baseUrl])).toEqual([
+        ['local-a', urls[0]],
+        ['local-b', urls[1]],
+      ]);
+      await waitFor(
+        'steering to name both CDNs to a player',
+        async () => {
+          const answer = await fetch(`${steering}/steering/v1/demo`);
+          const { 'PATHWAY-PRIORITY': order } = (await answer.json()) as { 'PATHWAY-PRIORITY': string[] };
+          return order.includes('local-a') && order.includes('local-b');
+        },
+        { deadlineMs: 20_000 },
+      );
+      const caches = descendants(start.child.pid ?? 0, /nginx/);
+      expect(caches.length).toBeGreaterThanOrEqual(2);
+      start.child.kill('SIGINT');
+      expect(await endsWithin(start)).toBe(0);
+      expect(await survivors(caches)).toEqual([]);
+
+      // The next start has them on other ports; one without them leaves none in the answers.
+      const again = run([], { LOCAL_CDN_PORTS: '0' });
+      await ready(again);
+      const said = await printed(again, /Local CDNs +(.*)/);
+      expect(said.split(' ').filter((word) => word.startsWith('http')).length).toBe(1);
+    },
+  );
 
   it('publishes a test picture with --demo, keeps its key out of arguments, and ends it all on Ctrl-C', async () => {
     const start = run(['--demo']);

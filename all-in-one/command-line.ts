@@ -15,8 +15,8 @@ export class CommandLineError extends Error {
 export const HELP = `Usage: npm start -- [--demo] [--help]
 
 Starts everything in one go: RTMP ingest, transcoder, LL-HLS origin with its API and
-player page, CDN steering with its console, and a PostgreSQL of their own. Needs ffmpeg
-(./setup.sh installs it).
+player page, CDN steering with its console, two CDNs where nginx is installed, and a
+PostgreSQL of their own. Needs ffmpeg (./setup.sh installs it).
 
   --demo    also publish a moving test picture with a clock and a tone to stream "demo"
   --help    print this
@@ -26,6 +26,7 @@ Settings are environment variables; the most asked for:
   RTMP_PORT      port that broadcasters connect to          (1935)
   ORIGIN_PORT    port of the player page, the API and HLS   (8080)
   STEERING_PORT  port of CDN steering and its console       (8090)
+  LOCAL_CDNS     off: no CDNs on this machine               (auto: 2, where nginx is)
   ADMIN_TOKEN    bearer token of the API                    (made once, kept in DATA_DIR)
   DATA_DIR       folder for the database and recordings     (./data)
   LOG_LEVEL      what is logged as JSON on standard error   (warn)

@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { checkPortsFree, type WantedPort } from '#all-in-one/free-ports.ts';
 import { DemoPublisher } from '#all-in-one/demo-publisher.ts';
+import { registerLocalCdns } from '#all-in-one/cdn-registration.ts';
 import { lanAddresses } from '#all-in-one/lan-addresses.ts';
+import { planLocalCdns, startLocalCdns } from '#all-in-one/local-cdns.ts';
 import { sayWhenLive } from '#all-in-one/on-air.ts';
 import type { AllInOneSettings } from '#all-in-one/settings.ts';
 import { openSharedDatabase } from '#all-in-one/shared-database.ts';
@@ -28,7 +30,7 @@ export type AllInOneOptions = {
 /** Where the running system is found. */
 export type AllInOneAddresses = Pick<
   SummaryFacts,
-  'originUrl' | 'rtmpUrl' | 'steeringUrl' | 'stream' | 'lanAddresses'
+  'originUrl' | 'rtmpUrl' | 'steeringUrl' | 'stream' | 'lanAddresses' | 'cdnUrls' | 'cdnNote'
 >;
 
 /** Every service in one process tree. */
@@ -66,7 +68,12 @@ async function start(
   started: DisposableStack,
 ): Promise<AllInOneAddresses> {
   const { LOG_LEVEL, RTMP_PUBLIC_URL } = settings.origin;
-  await checkPortsFree(wantedPorts(settings));
+  const originSpeaksTls = settings.origin.ORIGIN_TLS_CERT_FILE !== '';
+  const localCdns = await planLocalCdns(settings.localCdns, { originSpeaksTls });
+  await checkPortsFree([
+    ...wantedPorts(settings),
+    ...localCdns.cdns.map(({ host, port }) => ({ name: 'LOCAL_CDN_PORTS', port, host })),
+  ]);
   const serviceDeps = (name: string): { clock: Clock; logger: Logger; metrics: Metrics } => ({
     clock,
     logger: createLogger(name, LOG_LEVEL),
@@ -82,8 +89,12 @@ async function start(
 
   const accessKeys = accessKeysOf(settings);
   let rtmpPort = settings.transcoder.RTMP_PORT;
+  const mediaOrigins = [
+    ...settings.origin.ORIGIN_PLAYER_MEDIA_ORIGINS,
+    ...localCdns.cdns.map(({ url }) => url),
+  ];
   const origin = await createOrigin(
-    { ...settings.origin, ...accessKeys },
+    { ...settings.origin, ...accessKeys, ORIGIN_PLAYER_MEDIA_ORIGINS: mediaOrigins },
     {
       ...deps.origin,
       ...(database === undefined ? {} : { database: database.origin }),
@@ -100,17 +111,36 @@ async function start(
   started.add('transcoder', transcoder, () => transcoder.close());
   ({ rtmpPort } = transcoder);
 
+  await startLocalCdns(
+    localCdns,
+    { originUrl: origin.url, dataDir: settings.dataDir },
+    serviceDeps('all-in-one'),
+    started,
+  );
+  const allowedTargets = [
+    ...settings.steering.STEERING_PROBE_ALLOWED_TARGETS,
+    ...localCdns.cdns.map(({ url }) => new URL(url).host),
+  ];
   const steering = await createSteering(
-    { ...settings.steering, ...originUrls('STEERING_ORIGIN_URLS'), ...accessKeys },
+    {
+      ...settings.steering,
+      ...originUrls('STEERING_ORIGIN_URLS'),
+      ...accessKeys,
+      STEERING_PROBE_ALLOWED_TARGETS: allowedTargets,
+    },
     { ...deps.steering, ...(database === undefined ? {} : { database: database.steering }) },
   );
   started.add('steering', steering, () => steering.close());
+  if (settings.localCdns.LOCAL_CDNS !== 'off')
+    await registerLocalCdns(localCdns.cdns, { url: steering.url, adminToken: settings.origin.ADMIN_TOKEN });
 
   const stream = await origin.ensureStream(READY_MADE_STREAM);
   const addresses = {
     originUrl: origin.url,
     rtmpUrl: rtmpUrl('127.0.0.1', rtmpPort),
     steeringUrl: steering.url,
+    cdnUrls: localCdns.cdns.map(({ url }) => url),
+    ...(localCdns.note === undefined ? {} : { cdnNote: localCdns.note }),
     stream,
     lanAddresses: lanAddresses(settings.origin.ORIGIN_HOST),
   };

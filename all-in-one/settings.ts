@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { LOCAL_CDN_SETTINGS, type LocalCdnSettings } from '#all-in-one/local-cdns.ts';
 import type { SettingsGroup } from '#all-in-one/settings-table.ts';
 import { ORIGIN_SETTINGS, readOriginSettings, type OriginSettings } from '#origin/settings.ts';
 import {
@@ -23,6 +24,7 @@ export type AllInOneSettings = {
   readonly origin: OriginSettings;
   readonly transcoder: TranscoderSettings;
   readonly steering: SteeringSettings;
+  readonly localCdns: LocalCdnSettings;
   /** Names that the environment has: what it says of other services' addresses is not to be made up. */
   readonly given: ReadonlySet<string>;
   /** Absolute path of `DATA_DIR`. */
@@ -50,6 +52,7 @@ export const SETTINGS_GROUPS: readonly SettingsGroup[] = [
   { title: 'Ingest and transcoder', schema: TRANSCODER_SETTINGS_SCHEMA },
   { title: 'Steering', schema: STEERING_SETTINGS },
   { title: 'Edge worker', schema: EDGE_SETTINGS },
+  { title: 'CDNs of `npm start`', schema: LOCAL_CDN_SETTINGS },
 ];
 const KNOWN_NAMES = SETTINGS_GROUPS.flatMap(({ schema }) => Object.keys(schema));
 
@@ -79,14 +82,22 @@ export function readAllInOneSettings(env: Environment, secrets: MadeUpSecrets): 
   const transcoder = attempt(() => readTranscoderSettings(full, KNOWN_NAMES));
   const steering = attempt(() => readSteeringSettings(full, KNOWN_NAMES));
   attempt(() => readSettings(EDGE_SETTINGS, full, KNOWN_NAMES));
+  const localCdns = attempt(() => readSettings(LOCAL_CDN_SETTINGS, full, KNOWN_NAMES));
   for (const problem of contradictions(full)) problems.set(problem.name, problem);
-  if (origin === undefined || transcoder === undefined || steering === undefined || problems.size > 0)
+  if (
+    origin === undefined ||
+    transcoder === undefined ||
+    steering === undefined ||
+    localCdns === undefined ||
+    problems.size > 0
+  )
     throw new SettingsError([...problems.values()]);
   const dataDir = resolve(origin.DATA_DIR);
   return {
     origin: { ...origin, DATA_DIR: dataDir },
     transcoder,
     steering: { ...steering, DATA_DIR: dataDir },
+    localCdns,
     given: new Set(Object.keys(env).filter((name) => env[name] !== undefined)),
     dataDir,
   };

@@ -6,6 +6,10 @@ export type SummaryFacts = {
   readonly rtmpUrl: string;
   /** `http://host:port` of the steering service, where it runs. */
   readonly steeringUrl?: string;
+  /** The CDNs that were started on this machine. */
+  readonly cdnUrls?: readonly string[];
+  /** What is missing for them. */
+  readonly cdnNote?: string;
   readonly adminToken: string;
   /** Where the token came from: a file that keeps it, or the environment. */
   readonly adminTokenFrom: string;
@@ -28,6 +32,7 @@ export function summaryText(facts: SummaryFacts): string {
     ['Stream key', `${stream.streamKey}   (of the ready-made stream "${stream.id}")`],
     ['Admin token', `${facts.adminToken}   (${facts.adminTokenFrom})`],
     ...(facts.steeringUrl === undefined ? [] : [['CDN console', `${facts.steeringUrl}/console/`] as const]),
+    ...cdnRows(facts),
     ...lanRows(facts),
   ];
   return [
@@ -40,6 +45,11 @@ export function summaryText(facts: SummaryFacts): string {
     'Ctrl-C ends everything.',
     '',
   ].join('\n');
+}
+
+function cdnRows({ cdnUrls = [], cdnNote }: SummaryFacts): (readonly [string, string])[] {
+  const said = [...cdnUrls, ...(cdnNote === undefined ? [] : [cdnNote])].join('   ');
+  return said === '' ? [] : [['Local CDNs', said]];
 }
 
 function lanRows({ originUrl, rtmpUrl, lanAddresses }: SummaryFacts): (readonly [string, string])[] {

@@ -38,9 +38,11 @@ export async function startSystem(settings: SystemSettings = {}): Promise<System
   const dataDir = await mkdtemp(join(tmpdir(), 'live-system-'));
   const adminToken = randomBytes(24).toString('base64url');
   const ports = { RTMP_PORT: '0', ORIGIN_PORT: '0', TRANSCODER_PORT: '0', STEERING_PORT: '0' };
+  // A measured system has no CDN but those that the measurement brings.
+  const cdns = { LOCAL_CDNS: 'off', LOCAL_CDN_PORTS: '0,0' };
   const child = spawn(process.execPath, [MAIN], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...ports, ADMIN_TOKEN: adminToken, DATA_DIR: dataDir, ...settings },
+    env: { ...process.env, ...ports, ...cdns, ADMIN_TOKEN: adminToken, DATA_DIR: dataDir, ...settings },
   });
   let output = '';
   const keep = (bytes: Buffer): void => {
