@@ -1,6 +1,7 @@
 import { Controls } from './controls.ts';
 import { element, setText } from './page-elements.ts';
-import { Playback, type LiveEdgeMode } from './playback.ts';
+import type { LiveEdgeMode } from './hls-settings.ts';
+import { Playback } from './playback.ts';
 import { publishState } from './public-state.ts';
 import { Readout } from './readout.ts';
 import { StreamDirectory } from './stream-directory.ts';

@@ -1,8 +1,8 @@
-import Hls, { type ErrorData, type HlsConfig } from 'hls.js';
+import Hls, { type ErrorData } from 'hls.js';
 import { LiveEdgeControl, type LiveEdgeDecision } from '../live-edge-control.ts';
 import { initialBandwidthBps, rememberBandwidth } from './bandwidth-memory.ts';
+import { hlsSettings, type LiveEdgeMode } from './hls-settings.ts';
 import { endsInGap, entryBehindGapS, holdBackS, isOver, liveEdgeS } from './live-edge.ts';
-import { LOW_LATENCY_LOAD_POLICIES } from './load-policy.ts';
 import { bufferedEndS, nextRangeS } from './media-buffer.ts';
 import { classifyFailure, type PlaybackFailure } from './playback-failure.ts';
 import { PlaybackFigures } from './playback-figures.ts';
@@ -22,12 +22,7 @@ import { StallMeter } from './stall-meter.ts';
 export type PlaybackPhase =
   'idle' | 'loading' | 'playing' | 'paused' | 'blocked' | 'recording' | 'ended' | 'failed';
 
-/** Who keeps the distance to the live edge: our own control, or hls.js with speeds up to 1.5, to compare with. */
-export type LiveEdgeMode = 'own' | 'hls.js';
-
 const TICK_MS = 100;
-/** Media kept behind the playhead, for going back. */
-const BACK_BUFFER_S = 60;
 const AT_EDGE_SLACK_S = 1.5;
 const HOLE_WAIT_MS = 300;
 /** After this long a standstill the player looks for media behind a gap of the broadcast, and so often again. */
@@ -202,7 +197,7 @@ export class Playback {
   }
 
   #loadByHls(url: string): void {
-    const hls = new Hls(this.#config());
+    const hls = new Hls(hlsSettings(this.#mode, initialBandwidthBps()));
     this.#hls = hls;
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.#onChange());
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.#onChange());
@@ -218,20 +213,6 @@ export class Playback {
     hls.loadSource(url);
     hls.attachMedia(this.#video);
     this.#start();
-  }
-
-  #config(): Partial<HlsConfig> {
-    return {
-      ...LOW_LATENCY_LOAD_POLICIES,
-      lowLatencyMode: true,
-      maxLiveSyncPlaybackRate: this.#mode === 'hls.js' ? 1.5 : 1,
-      backBufferLength: BACK_BUFFER_S,
-      abrEwmaDefaultEstimate: initialBandwidthBps(),
-      startFragPrefetch: true,
-      // fMP4 passes through almost unchanged: a worker would cost more than it saves.
-      enableWorker: false,
-      ...(this.#mode === 'own' ? { liveSyncOnStallIncrease: 0 } : {}),
-    };
   }
 
   #loadNatively(url: string): void {
