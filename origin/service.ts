@@ -4,7 +4,9 @@ import type { Bus } from '#runtime/bus/bus.ts';
 import { openBus } from '#runtime/bus/open-bus.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { notFound, onError, ProblemError, problemResponse } from '#runtime/http/problem.ts';
+import { HttpMetrics } from '#runtime/http/http-metrics.ts';
 import { listen } from '#runtime/http/server.ts';
+import { DEFAULT_SLOW_READER_LIMITS, SlowReaders } from '#runtime/http/slow-readers.ts';
 import { readTlsFiles } from '#runtime/http/tls-files.ts';
 import { startWhole, type Disposable, type DisposableStack } from '#runtime/lifecycle.ts';
 import type { Logger } from '#runtime/log.ts';
@@ -22,6 +24,7 @@ import { createStreamRoutes } from '#origin/api/stream-routes.ts';
 import { createTokenRoutes } from '#origin/api/token-routes.ts';
 import { OriginCluster, type OriginClusterDeps } from '#origin/cluster/origin-cluster.ts';
 import { openControlPlane, type ControlPlane } from '#origin/control-plane.ts';
+import { OverloadGate, overloadLimits, shedOverload } from '#origin/http/overload-gate.ts';
 import { createPlaybackListener } from '#origin/http/playback-listener.ts';
 import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
 import { createUploadRoutes } from '#origin/http/upload-routes.ts';
@@ -101,21 +104,28 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   let serving = true;
   const keys = await accessKeys(settings);
   const tokens = new PlaybackTokens(keys, deps.clock);
-  const app = createApp(settings, deps, live, { ...control, tokens, cluster }, () => serving);
+  const gate = new OverloadGate(overloadLimits(settings.ORIGIN_OVERLOAD_DELAY_MS), deps);
+  started.add('overload gate', gate, () => gate.close());
+  const app = createApp(settings, deps, live, { ...control, tokens, cluster, gate }, () => serving);
   const { directory } = control;
   const pullTokens = [settings.INGEST_TOKEN, settings.ORIGIN_PULL_TOKEN].filter((token) => token !== '');
   const access = new PlaybackAccess(keys, pullTokens, { ...deps, accessOf: (id) => directory.accessOf(id) });
   const playback = createPlaybackRoutes(live, {
     logger,
     access,
+    gate,
     isKnownStream: (id) => directory.isKnown(id),
     ...(cluster && { playbackElsewhere: (id, isKnown) => cluster.playbackElsewhere(id, isKnown) }),
   });
+  const httpMetrics = new HttpMetrics(deps.metrics);
+  const slowReaders = new SlowReaders(DEFAULT_SLOW_READER_LIMITS, { ...deps, metrics: httpMetrics });
   const server = await listen(app.fetch, {
-    first: createPlaybackListener(playback),
+    first: createPlaybackListener(playback, { slowReaders }),
     port: settings.ORIGIN_PORT,
     host: settings.ORIGIN_HOST,
     connectionsMax: settings.ORIGIN_CONNECTIONS_MAX,
+    addressConnectionsMax: settings.ORIGIN_ADDRESS_CONNECTIONS_MAX,
+    metrics: httpMetrics,
     ...(tls === undefined ? {} : { tls }),
   });
   started.add('http server', server, () => server.close(CLOSE_GRACE_MS));
@@ -168,6 +178,7 @@ function createApp(
   control: ControlPlane & {
     readonly tokens: PlaybackTokens;
     readonly cluster: OriginCluster | undefined;
+    readonly gate: OverloadGate;
   },
   isServing: () => boolean,
 ): Hono {
@@ -179,6 +190,7 @@ function createApp(
   const app = new Hono();
   app.onError(toProblem(logger));
   app.notFound(notFound);
+  app.use(shedOverload(control.gate));
   app.route(
     '/',
     createUploadRoutes(live, {
@@ -281,6 +293,7 @@ function liveSettings(settings: OriginSettings): LiveSettings {
     ...DEFAULT_LIVE_SETTINGS,
     waitersMax: settings.LIVE_WAITERS_MAX,
     streamWaitersMax: Math.min(settings.LIVE_STREAM_WAITERS_MAX, settings.LIVE_WAITERS_MAX),
+    addressWaitersMax: settings.LIVE_ADDRESS_WAITERS_MAX,
     streamBytesMax: Math.min(settings.LIVE_STREAM_MEMORY_MIB * MIB, totalBytesMax),
     totalBytesMax,
     streamsMax: settings.LIVE_STREAMS_MAX,

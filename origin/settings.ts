@@ -151,6 +151,17 @@ export const ORIGIN_SETTINGS = {
     default: 19_000,
     description: 'Connections in all; one more is closed at once.',
   },
+  ORIGIN_ADDRESS_CONNECTIONS_MAX: {
+    parse: integer(1, 1_000_000),
+    default: 16_000,
+    description: 'Connections of one client address; one more is closed at once. A CDN may have one address.',
+  },
+  ORIGIN_OVERLOAD_DELAY_MS: {
+    parse: integer(10, 60_000),
+    default: 250,
+    description:
+      'Delay of the event loop, ms, from which the API is answered 503; rewinding at twice, the live edge at six times as much.',
+  },
   ORIGIN_PLAYER: { parse: flag, default: true, description: 'Whether / serves the player page.' },
   ORIGIN_PLAYER_MEDIA_ORIGINS: {
     parse: baseUrls,
@@ -177,6 +188,11 @@ export const ORIGIN_SETTINGS = {
     parse: integer(1, 1_000_000),
     default: DEFAULT_LIVE_SETTINGS.streamWaitersMax,
     description: 'Held requests of one stream.',
+  },
+  LIVE_ADDRESS_WAITERS_MAX: {
+    parse: integer(1, 1_000_000),
+    default: DEFAULT_LIVE_SETTINGS.addressWaitersMax,
+    description: 'Held requests of one client address. A CDN may have one address.',
   },
   LIVE_MEMORY_MIB: {
     parse: integer(16, 1_000_000),

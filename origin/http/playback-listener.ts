@@ -1,15 +1,19 @@
 import type { ServerResponse } from 'node:http';
 import type { FirstListener, NodeRequest, NodeResponse } from '#runtime/http/server.ts';
+import type { SlowReaders } from '#runtime/http/slow-readers.ts';
 import type { Client } from '#origin/live/held-requests.ts';
-import type { Answer, AnswerConditions } from '#origin/http/playback-answers.ts';
-import type { PlaybackRoutes } from '#origin/http/playback-routes.ts';
+import type { Answer } from '#origin/http/playback-answers.ts';
+import type { PlaybackRequest, PlaybackRoutes } from '#origin/http/playback-routes.ts';
 import { splitTarget } from '#origin/http/playback-target.ts';
 
 /**
  * Answers everything below `/live/` on Node's own response. These are the requests that come by the thousand: a
  * fetch-style Request, Headers and Response for each cost more than all the rest of the answer.
  */
-export function createPlaybackListener(routes: PlaybackRoutes): FirstListener {
+export function createPlaybackListener(
+  routes: PlaybackRoutes,
+  deps: { readonly slowReaders?: Pick<SlowReaders, 'watch'> } = {},
+): FirstListener {
   return (incoming, outgoing) => {
     const target = splitTarget(incoming.url ?? '');
     if (target === undefined) return false;
@@ -17,12 +21,13 @@ export function createPlaybackListener(routes: PlaybackRoutes): FirstListener {
     const request = {
       method,
       target,
-      conditions: conditionsOf(incoming),
-      authorization: incoming.headers.authorization,
-      client: new ResponseClient(outgoing),
+      ...headersOf(incoming),
+      client: new ResponseClient(incoming, outgoing),
     };
     void routes(request).then((answer) => {
-      if (answer !== undefined && !outgoing.destroyed) send(answer, method, outgoing);
+      if (answer === undefined || outgoing.destroyed) return;
+      send(answer, method, outgoing);
+      deps.slowReaders?.watch(outgoing, answer.body?.length ?? 0);
     });
     return true;
   };
@@ -30,10 +35,12 @@ export function createPlaybackListener(routes: PlaybackRoutes): FirstListener {
 
 /** Gone when its response is closed before it was written. */
 class ResponseClient implements Client {
+  readonly address: string | undefined;
   readonly #outgoing: NodeResponse;
   #abort: AbortController | undefined;
 
-  constructor(outgoing: NodeResponse) {
+  constructor(incoming: NodeRequest, outgoing: NodeResponse) {
+    this.address = incoming.socket.remoteAddress;
     this.#outgoing = outgoing;
   }
 
@@ -58,7 +65,8 @@ class ResponseClient implements Client {
 }
 
 /** Reads the few headers that matter from the list: Node makes an object of all of them when it is asked for one. */
-function conditionsOf({ rawHeaders }: NodeRequest): AnswerConditions {
+function headersOf({ rawHeaders }: NodeRequest): Pick<PlaybackRequest, 'conditions' | 'authorization'> {
+  let authorization: string | undefined;
   let acceptEncoding: string | undefined;
   let ifNoneMatch: string | undefined;
   let range: string | undefined;
@@ -72,7 +80,10 @@ function conditionsOf({ rawHeaders }: NodeRequest): AnswerConditions {
       case 'if-none-match':
         ifNoneMatch = ifNoneMatch === undefined ? value : `${ifNoneMatch}, ${value}`;
         break;
-      // Node's own reading of these two: the first one counts.
+      // Node's own reading of these: the first one counts.
+      case 'authorization':
+        authorization ??= value;
+        break;
       case 'range':
         range ??= value;
         break;
@@ -82,7 +93,7 @@ function conditionsOf({ rawHeaders }: NodeRequest): AnswerConditions {
       default:
     }
   }
-  return { acceptEncoding, ifNoneMatch, range, ifRange };
+  return { authorization, conditions: { acceptEncoding, ifNoneMatch, range, ifRange } };
 }
 
 function send({ status, headers, body }: Answer, method: string, outgoing: NodeResponse): void {

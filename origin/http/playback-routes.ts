@@ -12,6 +12,7 @@ import type { PlaybackAccess } from '#origin/access/playback-access.ts';
 import { ClientGoneError, type Client } from '#origin/live/held-requests.ts';
 import type { Playback } from '#origin/live/live-playback.ts';
 import type { LiveStreams } from '#origin/live/live-streams.ts';
+import type { OverloadGate } from '#origin/http/overload-gate.ts';
 import {
   CORS_HEADERS,
   answerProblem,
@@ -33,6 +34,8 @@ export type PlaybackRoutesDeps = {
   readonly playbackElsewhere?: (streamId: string, isKnown: boolean) => Playback | undefined;
   /** Whether a broadcaster has connected whose media are not here yet; such requests are held. Must not wait either. */
   readonly isStarting?: (streamId: string) => boolean;
+  /** Refuses the live edge when the origin can do no more than take what is published. */
+  readonly gate?: Pick<OverloadGate, 'assertRoom'>;
   /** Who may play protected streams; without it every stream is for everybody. */
   readonly access?: Pick<PlaybackAccess, 'isPublic' | 'assertMayPlay'>;
 };
@@ -99,6 +102,7 @@ async function answer(
     });
   }
   assertWellFormed(target);
+  deps.gate?.assertRoom('live');
   if (deps.access === undefined || deps.access.isPublic(target.streamId))
     return answerPlay({ target, conditions, client }, answers, streams, deps);
   await deps.access.assertMayPlay(target.token, authorization, new URL(target.path, ANY_HOST));

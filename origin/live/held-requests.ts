@@ -11,6 +11,8 @@ export type Client = {
   readonly signal: AbortSignal;
   /** Calls `gone` once when the client goes away; the answer stops that. Undefined when it has gone already. */
   readonly onGone?: (gone: () => void) => (() => void) | undefined;
+  /** Where it comes from, as far as that is known. */
+  readonly address?: string | undefined;
 };
 
 /**
@@ -46,18 +48,20 @@ const SWEEP_MS = 250;
 /** One request that waits for `State` to come about. */
 export class HeldRequest<State> {
   readonly deadlineMs: number;
+  readonly address: string | undefined;
   readonly #resolve: (state: State) => void;
   readonly #reject: (error: Error) => void;
   readonly #onSettled: (held: HeldRequest<State>) => void;
   #settled = false;
 
   constructor(
-    deadlineMs: number,
+    { deadlineMs, client }: Hold,
     resolve: (state: State) => void,
     reject: (error: Error) => void,
     onSettled: (held: HeldRequest<State>) => void,
   ) {
     this.deadlineMs = deadlineMs;
+    this.address = client.address;
     this.#resolve = resolve;
     this.#reject = reject;
     this.#onSettled = onSettled;
@@ -86,7 +90,13 @@ export class HeldRequest<State> {
 }
 
 /** A held request, whatever it waits for. */
-export type Held = { readonly deadlineMs: number; fail(error: Error): boolean };
+export type Held = {
+  readonly deadlineMs: number;
+  readonly address: string | undefined;
+  fail(error: Error): boolean;
+};
+
+export type HeldRequestLimits = Pick<LiveSettings, 'waitersMax' | 'addressWaitersMax' | 'releaseSliceSize'>;
 
 /**
  * All held requests of the process: counts them against the limit, ends the expired, and answers thousands in slices so
@@ -94,18 +104,16 @@ export type Held = { readonly deadlineMs: number; fail(error: Error): boolean };
  */
 export class HeldRequests {
   readonly metrics: LiveMetrics;
-  readonly #limits: Pick<LiveSettings, 'waitersMax' | 'releaseSliceSize'>;
+  readonly #limits: HeldRequestLimits;
   readonly #clock: Clock;
   readonly #held = new Set<Held>();
+  readonly #byAddress = new Map<string, number>();
   readonly #releases: (() => void)[] = [];
   #releasing = false;
   #sweep: Timer | undefined;
   #closed: ProblemError | undefined;
 
-  constructor(
-    limits: Pick<LiveSettings, 'waitersMax' | 'releaseSliceSize'>,
-    deps: { clock: Clock; metrics: LiveMetrics },
-  ) {
+  constructor(limits: HeldRequestLimits, deps: { clock: Clock; metrics: LiveMetrics }) {
     this.#limits = limits;
     this.#clock = deps.clock;
     this.metrics = deps.metrics;
@@ -115,20 +123,28 @@ export class HeldRequests {
     return this.#held.size;
   }
 
-  /** @throws {ProblemError} 503 `waiters_exhausted` when one more would be too many, or what {@link close} was given */
-  assertRoom(): void {
+  /**
+   * @throws {ProblemError} 503 `waiters_exhausted` or `address_waiters_exhausted` when one more would be too many, or what
+   *   {@link close} was given
+   */
+  assertRoom({ address }: Client): void {
     if (this.#closed !== undefined) throw this.#closed;
-    if (this.#held.size >= this.#limits.waitersMax) throw noRoom('waiters_exhausted', this.metrics);
+    const { waitersMax, addressWaitersMax } = this.#limits;
+    if (this.#held.size >= waitersMax) throw noRoom('waiters_exhausted', this.metrics);
+    if (address !== undefined && (this.#byAddress.get(address) ?? 0) >= addressWaitersMax)
+      throw noRoom('address_waiters_exhausted', this.metrics);
   }
 
   add(held: Held): void {
     this.#held.add(held);
+    this.#countAddress(held.address, 1);
     this.metrics.waiters.inc();
     this.#sweep ??= this.#clock.after(SWEEP_MS, () => this.#failExpired());
   }
 
   delete(held: Held): void {
     if (!this.#held.delete(held)) return;
+    this.#countAddress(held.address, -1);
     this.metrics.waiters.dec();
     if (this.#held.size > 0) return;
     this.#sweep?.cancel();
@@ -148,6 +164,13 @@ export class HeldRequests {
       this.metrics.waits.inc({ outcome: 'closed' });
       held.fail(error);
     }
+  }
+
+  #countAddress(address: string | undefined, change: number): void {
+    if (address === undefined) return;
+    const count = (this.#byAddress.get(address) ?? 0) + change;
+    if (count === 0) this.#byAddress.delete(address);
+    else this.#byAddress.set(address, count);
   }
 
   #releaseSlice(): void {
@@ -174,7 +197,7 @@ export class HeldRequests {
 
 /** 503 for a request that would have to be held where no more can be. */
 export function noRoom(
-  code: 'waiters_exhausted' | 'stream_waiters_exhausted',
+  code: 'waiters_exhausted' | 'stream_waiters_exhausted' | 'address_waiters_exhausted',
   metrics: LiveMetrics,
 ): ProblemError {
   metrics.waits.inc({ outcome: 'refused' });

@@ -7,6 +7,8 @@ export type LiveSettings = {
   readonly waitersMax: number;
   /** Held requests of one stream; one more is answered 503 `stream_waiters_exhausted`. */
   readonly streamWaitersMax: number;
+  /** Held requests of one client address; one more is answered 503 `address_waiters_exhausted`. */
+  readonly addressWaitersMax: number;
   /** Waiters woken in one go before other requests get a turn. */
   readonly releaseSliceSize: number;
   /** Media bytes of one stream, evicted but still downloadable ones included; the oldest leave first. */
@@ -23,6 +25,7 @@ export type LiveSettings = {
 export const DEFAULT_LIVE_SETTINGS: LiveSettings = {
   waitersMax: 20_000,
   streamWaitersMax: 15_000,
+  addressWaitersMax: 15_000,
   releaseSliceSize: 512,
   streamBytesMax: 256 * 1024 * 1024,
   totalBytesMax: 768 * 1024 * 1024,

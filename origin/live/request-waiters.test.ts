@@ -6,11 +6,13 @@ import { HeldRequests } from '#origin/live/held-requests.ts';
 import { LiveMetrics } from '#origin/live/live-metrics.ts';
 import { RequestWaiters, StreamHolds } from '#origin/live/request-waiters.ts';
 
-function setUp(limits: { waitersMax?: number; streamWaitersMax?: number; releaseSliceSize?: number } = {}) {
+type Limits = { waitersMax?: number; streamWaitersMax?: number; addressWaitersMax?: number };
+
+function setUp(limits: Limits & { releaseSliceSize?: number } = {}) {
   const clock = new FakeClock();
   const metrics = new LiveMetrics(createMetrics('test'));
   const held = new HeldRequests(
-    { waitersMax: limits.waitersMax ?? 100, releaseSliceSize: limits.releaseSliceSize ?? 10 },
+    { waitersMax: 100, addressWaitersMax: 100, releaseSliceSize: 10, ...limits },
     { clock, metrics },
   );
   const stream = new StreamHolds(held, limits.streamWaitersMax ?? 100);
@@ -25,7 +27,7 @@ function setUp(limits: { waitersMax?: number; streamWaitersMax?: number; release
 const atLeast = (wanted: number) => (state: number) => state >= wanted;
 const holdFor = (clock: FakeClock, ms: number, signal = new AbortController().signal) => ({
   deadlineMs: clock.monotonicMs() + ms,
-  client: { signal },
+  client: { signal, address: '192.0.2.1' },
 });
 
 describe('held requests', () => {
@@ -95,6 +97,7 @@ describe('held requests', () => {
   it.each([
     [{ waitersMax: 2 }, 'waiters_exhausted'],
     [{ streamWaitersMax: 2 }, 'stream_waiters_exhausted'],
+    [{ addressWaitersMax: 2 }, 'address_waiters_exhausted'],
   ])('are bounded: %o', async (limits, code) => {
     const { clock, waiters, outcomes } = setUp(limits);
     const first = waiters.wait('x', atLeast(1), holdFor(clock, 1_000));
@@ -107,6 +110,16 @@ describe('held requests', () => {
     const third = waiters.wait('x', atLeast(2), holdFor(clock, 1_000));
     waiters.publish(2);
     await expect(third).resolves.toBe(2);
+  });
+
+  it('of one address leave room for those of another', async () => {
+    const { clock, waiters } = setUp({ addressWaitersMax: 1 });
+    const first = waiters.wait('x', atLeast(1), holdFor(clock, 1_000));
+    const { client, deadlineMs } = holdFor(clock, 1_000);
+    const elsewhere = { deadlineMs, client: { ...client, address: '192.0.2.2' } };
+    const second = waiters.wait('x', atLeast(1), elsewhere);
+    waiters.publish(1);
+    await expect(Promise.all([first, second])).resolves.toEqual([1, 1]);
   });
 
   it('are released in slices, between which others get their turn', async () => {

@@ -4,6 +4,7 @@ import {
   HeldRequest,
   noRoom,
   whenGone,
+  type Client,
   type Held,
   type Hold,
   type HeldRequests,
@@ -25,8 +26,8 @@ export class StreamHolds {
   }
 
   /** @throws {ProblemError} 503 when the stream or the process holds as many as it may */
-  assertRoom(): void {
-    this.all.assertRoom();
+  assertRoom(client: Client): void {
+    this.all.assertRoom(client);
     if (this.#count >= this.#max) throw noRoom('stream_waiters_exhausted', this.all.metrics);
   }
 
@@ -67,9 +68,9 @@ export class RequestWaiters<State> {
    * @throws {ClientGoneError} when the client goes away first
    */
   async wait(key: string, isMet: (state: State) => boolean, hold: Hold): Promise<State> {
-    this.#holds.assertRoom();
+    this.#holds.assertRoom(hold.client);
     const { promise, resolve, reject } = Promise.withResolvers<State>();
-    const held = new HeldRequest<State>(hold.deadlineMs, resolve, reject, (settled) => {
+    const held = new HeldRequest<State>(hold, resolve, reject, (settled) => {
       unwatch?.();
       this.#holds.delete(settled);
       group.waiting.delete(settled);

@@ -14,6 +14,10 @@ import {
 } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
+import { answerClientErrors } from '#runtime/http/client-errors.ts';
+import { limitConnections } from '#runtime/http/connection-limits.ts';
+import type { HttpMetrics } from '#runtime/http/http-metrics.ts';
+import { ProblemError, problemParts } from '#runtime/http/problem.ts';
 
 /** What a service listens with. */
 export type HttpListenOptions = {
@@ -26,6 +30,12 @@ export type HttpListenOptions = {
   readonly keepAliveTimeoutMs?: number;
   /** Connections in all; one more is closed at once. */
   readonly connectionsMax?: number;
+  /** Connections of one address; without it as many as in all. */
+  readonly addressConnectionsMax?: number;
+  /** Longest that the headers of a request, and a request as a whole, may take to arrive. */
+  readonly headersTimeoutMs?: number;
+  readonly requestTimeoutMs?: number;
+  readonly metrics?: HttpMetrics;
   /** Sees every request before the fetch handler does, and may answer it. */
   readonly first?: FirstListener;
 };
@@ -62,8 +72,12 @@ export class ListenError extends Error {
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
+const TIMEOUT_CHECK_MS = 2_000;
 const HEADER_COUNT_MAX = 64;
 const HEADER_BYTES_MAX = 16 * 1024;
+/** Longest path and query; longer ones are answered 414. */
+export const URL_CHARS_MAX = 4 * 1024;
+const CONNECTIONS_MAX = 19_000;
 
 /**
  * Serves a fetch handler on a real socket with deadlines that Node's defaults lack.
@@ -73,14 +87,16 @@ const HEADER_BYTES_MAX = 16 * 1024;
 export async function listen(fetch: FetchHandler, options: HttpListenOptions): Promise<RunningHttpServer> {
   // HTTP/1.0 knows no Host, and the health checks of load balancers still speak it.
   const respond = getRequestListener(fetch, { overrideGlobalObjects: false, hostname: 'localhost' });
-  const { first } = options;
+  const { first, metrics } = options;
   const listener = (...args: Parameters<typeof respond>): void => {
-    if (first?.(...args) !== true) void respond(...args);
+    if ((args[0].url?.length ?? 0) > URL_CHARS_MAX) refuseUrl(args[1], metrics);
+    else if (first?.(...args) !== true) void respond(...args);
   };
+  const { headersTimeoutMs = HEADERS_TIMEOUT_MS } = options;
   const limits: ServerOptions = {
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    connectionsCheckingInterval: 2_000,
+    headersTimeout: headersTimeoutMs,
+    requestTimeout: options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
+    connectionsCheckingInterval: Math.min(TIMEOUT_CHECK_MS, headersTimeoutMs),
     keepAliveTimeout: options.keepAliveTimeoutMs ?? 75_000,
     maxHeaderSize: HEADER_BYTES_MAX,
     noDelay: true,
@@ -90,7 +106,9 @@ export async function listen(fetch: FetchHandler, options: HttpListenOptions): P
       ? createHttp1Server(limits, listener)
       : createSecureServer({ ...limits, ...options.tls, allowHTTP1: true }, listener);
   if ('maxHeadersCount' in server) server.maxHeadersCount = HEADER_COUNT_MAX;
-  server.maxConnections = options.connectionsMax ?? 19_000;
+  const { connectionsMax = CONNECTIONS_MAX, addressConnectionsMax = connectionsMax } = options;
+  limitConnections(server, { connectionsMax, addressConnectionsMax }, metrics);
+  answerClientErrors(server, metrics);
   const connections = trackConnections(server);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(toListenError(error, options)));
@@ -104,6 +122,20 @@ export async function listen(fetch: FetchHandler, options: HttpListenOptions): P
     server,
     close: (graceMs = 2_000) => closeServer(server, connections, graceMs),
   };
+}
+
+function refuseUrl(outgoing: NodeResponse, metrics: HttpMetrics | undefined): void {
+  const problem = new ProblemError(
+    414,
+    'url_too_long',
+    `A URL has at most ${URL_CHARS_MAX} characters here.`,
+  );
+  metrics?.clientErrors.inc({ code: problem.code });
+  const { headers, body } = problemParts(problem);
+  // The two kinds of response have the same methods, but no common signature that TypeScript could call.
+  const response = outgoing as ServerResponse;
+  response.writeHead(problem.status, headers);
+  response.end(body);
 }
 
 function toListenError(error: NodeJS.ErrnoException, options: HttpListenOptions): ListenError {
