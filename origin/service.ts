@@ -91,15 +91,13 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
     { name: 'ORIGIN_TLS_CERT_FILE', path: settings.ORIGIN_TLS_CERT_FILE },
     { name: 'ORIGIN_TLS_KEY_FILE', path: settings.ORIGIN_TLS_KEY_FILE },
   );
-  const live = new LiveStreams(liveSettings(settings), deps);
+  let cluster: OriginCluster | undefined = undefined;
+  const live = new LiveStreams(liveSettings(settings), {
+    ...deps,
+    isLastOrigin: (id) => cluster?.isLastOrigin(id) ?? true,
+  });
   let control: ControlPlane | undefined = undefined;
-  const cluster = await createCluster(
-    settings,
-    deps,
-    live,
-    () => control?.sessions.statuses() ?? [],
-    started,
-  );
+  cluster = await createCluster(settings, deps, live, () => control?.sessions.statuses() ?? [], started);
   control = await openControlPlane(settings, { ...deps, live, cluster }, started);
   let serving = true;
   const keys = await accessKeys(settings);

@@ -18,7 +18,7 @@ describe('the publish-session calls of an origin', () => {
     keys: string[] = ['key'],
   ): Promise<{ origin: PublishOrigin; client: OriginClient }> => {
     const origin = await PublishOrigin.start(keys);
-    const client = new OriginClient({ originUrl: origin.url, ingestToken: origin.token, ...timeouts });
+    const client = new OriginClient({ originUrls: [origin.url], ingestToken: origin.token, ...timeouts });
     closers.push(
       () => client.close(),
       () => origin.close(),
@@ -33,7 +33,7 @@ describe('the publish-session calls of an origin', () => {
     const server: Server = createServer(listener);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const originUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const client = new OriginClient({ originUrl, ingestToken: 't', ...timeouts, ...change });
+    const client = new OriginClient({ originUrls: [originUrl], ingestToken: 't', ...timeouts, ...change });
     closers.push(
       () => client.close(),
       () => {
@@ -55,6 +55,42 @@ describe('the publish-session calls of an origin', () => {
     expect(origin.sessions[0]?.end).toMatchObject({ reason: 'lost' });
   });
 
+  it('go to the next origin when one is gone, hangs or fails, and stay there', async () => {
+    const { origin, client: spare } = await start();
+    await spare.close();
+    let hanging = 0;
+    const closing: Server[] = [];
+    const serverOf = async (listener: RequestListener): Promise<string> => {
+      const server = createServer(listener);
+      closing.push(server);
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    };
+    const gone = await serverOf(() => undefined);
+    closing.pop()?.close();
+    const failing = await serverOf((_request, response) => void response.writeHead(503).end());
+    const hangs = await serverOf(() => {
+      hanging += 1;
+    });
+    const originUrls = [gone, failing, hangs, origin.url];
+    const client = new OriginClient({ originUrls, ingestToken: origin.token, ...timeouts });
+    closers.push(
+      () => client.close(),
+      async () => {
+        for (const server of closing) {
+          server.closeAllConnections();
+          await new Promise((resolve) => server.close(resolve));
+        }
+      },
+    );
+    const grant = await client.authorise(publish);
+    await client.heartbeat(grant.sessionId, {});
+    await client.heartbeat(grant.sessionId, {});
+    expect(origin.sessions[0]?.heartbeats).toHaveLength(2);
+    expect(hanging).toBe(1);
+    await expect(client.authorise(publish)).rejects.toMatchObject({ code: 'stream_busy', status: 409 });
+  });
+
   it.each([
     ['a key that no stream has', 'other', 'stream_key_unknown', 403],
     ['a key that has a publisher', 'key', 'stream_busy', 409],
@@ -71,7 +107,7 @@ describe('the publish-session calls of an origin', () => {
 
   it('say that the token is wrong', async () => {
     const { origin } = await start();
-    const client = new OriginClient({ originUrl: origin.url, ingestToken: 'wrong', ...timeouts });
+    const client = new OriginClient({ originUrls: [origin.url], ingestToken: 'wrong', ...timeouts });
     closers.push(() => client.close());
     await expect(client.authorise(publish)).rejects.toMatchObject({ code: 'unauthorized', status: 401 });
   });

@@ -7,10 +7,10 @@ import {
   type PublishRequest,
 } from '#protocol/ingest/publish-session.ts';
 
-/** Where the origin is and how long each of its answers may take. */
+/** Where the origins are and how long each answer may take. */
 export type OriginClientSettings = {
-  /** `http://host:port`. */
-  readonly originUrl: string;
+  /** `http://host:port` of origins that share the sessions. */
+  readonly originUrls: readonly string[];
   /** Bearer token of the `/ingest/v1` calls. */
   readonly ingestToken: string;
   readonly authoriseTimeoutMs: number;
@@ -39,15 +39,20 @@ const ANSWER_BYTES_MAX = 64 * 1024;
 const CONNECTIONS_MAX = 64;
 const AUTHORISE_CONNECTIONS_MAX = 32;
 const KEEP_ALIVE_MS = 10_000;
+/** Longest that one of several origins is waited for: a session that is not heard of for 3 s is over. */
+const ATTEMPT_TIMEOUT_MS = 900;
 const Problem = z.object({ code: z.string().regex(/^[a-z0-9_]{1,64}$/), detail: z.string().optional() });
 
 /**
- * The publish-session calls of an origin, as the ingest makes them, over kept-alive connections. Every call ends by its
- * deadline, and none is repeated here: whoever calls knows whether that is right.
+ * The publish-session calls, as the ingest makes them, over kept-alive connections. A call goes to the origin that has
+ * answered last; one that cannot be reached, fails or is slow is passed over for the next. Every call ends by its
+ * deadline, and what an origin has refused is not repeated: whoever calls knows whether that is right.
  */
 export class OriginClient {
   readonly #settings: OriginClientSettings;
   readonly #agent: Agent;
+  /** Index of the origin that has answered last. */
+  #preferred = 0;
   /** Anybody can make us ask about keys: that must not hold up what we say about those who publish. */
   readonly #authoriseAgent: Agent;
 
@@ -105,9 +110,40 @@ export class OriginClient {
     timeoutMs: number,
     signal?: AbortSignal,
   ): Promise<unknown> {
+    const { originUrls } = this.#settings;
     const deadline = AbortSignal.timeout(timeoutMs);
+    const attemptMs = originUrls.length === 1 ? timeoutMs : Math.min(timeoutMs, ATTEMPT_TIMEOUT_MS);
+    let failure: OriginCallError | undefined;
+    for (let attempt = 0; attempt < originUrls.length; attempt++) {
+      const index = this.#preferred;
+      try {
+        const url = new URL(path, originUrls[index]);
+        return await this.#postTo(url, dispatcher, body, attemptMs, deadline, signal);
+      } catch (error) {
+        if (!(error instanceof OriginCallError)) throw error;
+        const isOthersTurn = error.status === undefined || error.status >= 500;
+        if (!isOthersTurn || signal?.aborted === true) throw error;
+        // What an origin has said says more than that another one says nothing.
+        failure = failure?.status === undefined ? error : failure;
+        // Another call may have found that out before.
+        if (this.#preferred === index) this.#preferred = (index + 1) % originUrls.length;
+        if (deadline.aborted) break;
+      }
+    }
+    throw failure ?? new OriginCallError('origin_unreachable', 'there is no origin to ask');
+  }
+
+  async #postTo(
+    url: URL,
+    dispatcher: Agent,
+    body: object,
+    timeoutMs: number,
+    deadline: AbortSignal,
+    signal?: AbortSignal,
+  ): Promise<unknown> {
+    const attempt = AbortSignal.timeout(timeoutMs);
     try {
-      const response = await request(new URL(path, this.#settings.originUrl), {
+      const response = await request(url, {
         dispatcher,
         method: 'POST',
         headers: {
@@ -115,7 +151,7 @@ export class OriginClient {
           'content-type': 'application/json',
         },
         body: JSON.stringify(body),
-        signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+        signal: AbortSignal.any([attempt, deadline, ...(signal === undefined ? [] : [signal])]),
       });
       const answer = await readJson(response);
       if (response.statusCode >= 200 && response.statusCode < 300) return answer;
@@ -124,7 +160,7 @@ export class OriginClient {
       if (error instanceof OriginCallError) throw error;
       if (signal?.aborted === true)
         throw new OriginCallError('aborted', 'the call was given up', undefined, { cause: error });
-      if (deadline.aborted)
+      if (deadline.aborted || attempt.aborted)
         throw new OriginCallError('origin_timeout', `no answer within ${timeoutMs} ms`, undefined, {
           cause: error,
         });

@@ -42,7 +42,7 @@ async function start(
     {
       rtmpPort: settings.RTMP_PORT,
       rtmpHost: settings.RTMP_HOST,
-      originUrl: settings.ORIGIN_URLS[0] as string,
+      originUrls: settings.ORIGIN_URLS,
       ingestToken: settings.INGEST_TOKEN,
       limits: settings.ingestLimits,
     },

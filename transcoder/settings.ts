@@ -63,7 +63,8 @@ export const TRANSCODER_SETTINGS = {
   ORIGIN_URLS: {
     parse: originUrls,
     default: ['http://127.0.0.1:8080'] as readonly string[],
-    description: 'Origins that get the parts, separated by commas; the first one also judges stream keys.',
+    description:
+      'Origins, separated by commas: any of them judges stream keys and says which of them get the parts; one that does not answer is passed over.',
   },
   TRANSCODER_PORT: {
     parse: port,

@@ -21,6 +21,7 @@ export class TranscodeMetrics {
   readonly uploadQueueBytes: Gauge;
   readonly uploadQueueItems: Gauge;
   readonly partsDropped: Counter<'reason'>;
+  readonly originsLost: Counter;
   readonly pendingDiscarded: Counter;
 
   constructor(registry: Metrics) {
@@ -73,6 +74,10 @@ export class TranscodeMetrics {
       'transcoder_parts_dropped_total',
       'Parts given up: too many bytes or items waiting, too old, or refused by the origin',
       'reason',
+    );
+    this.originsLost = counter(
+      'transcoder_origins_lost_total',
+      'Origins that took no more parts of a stream while others did',
     );
     this.pendingDiscarded = counter(
       'transcoder_pending_packets_discarded_total',

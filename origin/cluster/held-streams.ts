@@ -89,6 +89,15 @@ export class HeldStreams {
     return (this.newest(streamId)?.nodeUrls ?? []).filter((url) => having.has(url));
   }
 
+  /** Whether parts reach no other origin that holds the stream either. */
+  isLast(streamId: string): boolean {
+    return !this.#deps.membership
+      .states()
+      .some(({ held }) =>
+        held.some(({ holders, status }) => holders.streamId === streamId && !status.isStale),
+      );
+  }
+
   /** How a stream is doing that others hold; undefined when none of them has it. */
   statusElsewhere(streamId: string): LiveStatus | undefined {
     const [holder] = this.holdersWithData(streamId);

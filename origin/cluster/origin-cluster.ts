@@ -144,6 +144,11 @@ export class OriginCluster implements Disposable, SessionCluster {
     return holders && formatHoldersNote({ version: holders.version, origins: holders.nodeUrls });
   }
 
+  /** Whether parts of the stream reach no other origin that holds it. */
+  isLastOrigin(streamId: string): boolean {
+    return this.#held.isLast(streamId);
+  }
+
   /** For /readyz. */
   describe(): string {
     return this.#membership.describe();

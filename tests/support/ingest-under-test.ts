@@ -51,7 +51,7 @@ export async function startIngest(
   const logger = pino({ level: 'debug' }, { write: (line: string) => (logText += line) });
   const limits = { ...DEFAULT_INGEST_LIMITS, ...change };
   const node = await startIngestNode(
-    { rtmpPort: 0, rtmpHost: '127.0.0.1', originUrl: origin.url, ingestToken: origin.token, limits },
+    { rtmpPort: 0, rtmpHost: '127.0.0.1', originUrls: [origin.url], ingestToken: origin.token, limits },
     relayPath,
     {
       clock: systemClock,

@@ -1,6 +1,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { fromUploadHeaders, UPLOAD_HEADERS, type PartUpload } from '#protocol/ingest/part-upload.ts';
+import {
+  formatHoldersNote,
+  fromUploadHeaders,
+  HOLDERS_HEADER,
+  UPLOAD_HEADERS,
+  type HoldersNote,
+  type PartUpload,
+} from '#protocol/ingest/part-upload.ts';
 import {
   PublishRequest,
   TimelineRequest,
@@ -36,6 +43,8 @@ export class PartSink {
   answer: (path: string) => SinkAnswer | undefined = () => undefined;
   /** Decides on every other call. */
   answerCall: (path: string) => SinkAnswer | undefined = () => undefined;
+  /** What the grants of timelines and the answers to uploads say of the origins that hold the stream. */
+  holders: HoldersNote | undefined;
   /** What a stream key may do; undefined refuses it. Every heartbeat is answered 200. */
   grantFor: (streamKey: string) => PublishGrant | undefined = () => undefined;
   readonly #server: Server;
@@ -98,7 +107,10 @@ export class PartSink {
         return;
       }
       const { status, answer } = this.#store(request, path, body);
-      response.writeHead(status, { 'content-type': 'application/json' });
+      response.writeHead(status, {
+        'content-type': 'application/json',
+        ...(this.holders && { [HOLDERS_HEADER]: formatHoldersNote(this.holders) }),
+      });
       response.end(JSON.stringify(answer));
     };
     if (planned?.delayMs === undefined) reply();
@@ -147,6 +159,7 @@ export class PartSink {
     const now = Math.floor((request.anchorUtcMs * timescale) / (ticks * 1000));
     const grant = { timeline: this.timelines.length, firstMsn: Math.max(now, last + 1) };
     this.timelines.push({ ...request, ...grant });
-    return { status: 201, answer: grant };
+    const { holders } = this;
+    return { status: 201, answer: { ...grant, ...(holders && { origins: holders.origins }) } };
   }
 }

@@ -45,7 +45,7 @@ export async function startSupervisedIngest(
     {
       rtmpPort: 0,
       rtmpHost: '127.0.0.1',
-      originUrl: origin.url,
+      originUrls: [origin.url],
       ingestToken: origin.token,
       limits: { ...DEFAULT_INGEST_LIMITS, ...change },
     },

@@ -44,7 +44,7 @@ export async function startIngestNode(
   const { limits } = settings;
   const origin = new OriginClient({
     ...limits,
-    originUrl: settings.originUrl,
+    originUrls: settings.originUrls,
     ingestToken: settings.ingestToken,
   });
   const publishes = new PublishRegistry(limits, {

@@ -165,8 +165,8 @@ export type IngestSettings = {
   /** 0 takes any free port. */
   readonly rtmpPort: number;
   readonly rtmpHost: string;
-  /** `http://host:port` of the origin that owns the publish sessions. */
-  readonly originUrl: string;
+  /** `http://host:port` of origins that know the publish sessions; one that does not answer is passed over. */
+  readonly originUrls: readonly string[];
   /** Bearer token of the `/ingest/v1` calls. */
   readonly ingestToken: string;
   readonly limits: IngestLimits;

@@ -44,7 +44,7 @@ describe('the supervisor of the RTMP ingest', () => {
   const settings = (): IngestSettings => ({
     rtmpPort: 0,
     rtmpHost: '127.0.0.1',
-    originUrl: origin.url,
+    originUrls: [origin.url],
     ingestToken: origin.token,
     limits: DEFAULT_INGEST_LIMITS,
   });

@@ -10,7 +10,7 @@ import { DEFAULT_INGEST_LIMITS, type IngestSettings } from './ingest-settings.ts
 const Settings: z.ZodType<IngestSettings> = z.object({
   rtmpPort: z.int().min(0).max(65_535),
   rtmpHost: z.string(),
-  originUrl: z.url(),
+  originUrls: z.array(z.url()).min(1),
   ingestToken: z.string(),
   limits: z.record(z.string(), z.number()).transform((limits) => ({ ...DEFAULT_INGEST_LIMITS, ...limits })),
 });

@@ -1,4 +1,5 @@
 import { Pool } from 'undici';
+import { HOLDERS_HEADER, parseHoldersNote, type HoldersNote } from '#protocol/ingest/part-upload.ts';
 import type { Clock, Timer } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/log.ts';
 import { TranscodeError } from '#transcoder/transcode-error.ts';
@@ -20,6 +21,8 @@ export type OriginUploaderOptions = {
   readonly limits: UploadLimits;
   /** The origin will take nothing more of this session; said once. */
   onFatal(error: TranscodeError): void;
+  /** The origin has said which origins hold the stream now. */
+  onHolders(note: HoldersNote): void;
 };
 type Deps = { readonly clock: Clock; readonly logger: Logger; readonly metrics: TranscodeMetrics };
 
@@ -64,6 +67,11 @@ export class OriginUploader {
   /** Bytes waiting or under way. */
   get queuedBytes(): number {
     return this.#queue.bytes;
+  }
+
+  /** Whether something is being tried again because the origin has not answered as it should. */
+  get isFailing(): boolean {
+    return this.#retries.size > 0;
   }
 
   /** Puts an item at the end of its rendition's queue. Never waits. */
@@ -162,6 +170,7 @@ export class OriginUploader {
         body: item.body ?? null,
         signal: attempt.signal,
       });
+      this.#readHolders(response.headers[HOLDERS_HEADER]);
       if (response.statusCode === 200 || response.statusCode === 201) {
         await response.body.dump({ limit: ANSWER_BYTES_MAX });
         metrics.putDuration.observe((clock.monotonicMs() - startMs) / 1000);
@@ -183,6 +192,11 @@ export class OriginUploader {
       timer.cancel();
       this.#attempts.delete(attempt);
     }
+  }
+
+  #readHolders(header: string | string[] | undefined): void {
+    const note = parseHoldersNote(Array.isArray(header) ? header[0] : header);
+    if (note !== undefined && !this.#stopped) this.#options.onHolders(note);
   }
 
   #observeStored(item: UploadItem): void {

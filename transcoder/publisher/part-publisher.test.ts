@@ -284,6 +284,71 @@ describe('PartPublisher', () => {
     expect(publisher.queuedBytes).toBe(0);
   });
 
+  describe('where several origins hold the stream', () => {
+    let other: PartSink;
+    beforeEach(async () => {
+      other = await PartSink.start();
+    });
+    afterEach(() => other.close());
+    const hold = (version: number, ...sinks: PartSink[]): void => {
+      for (const one of [sink, other]) one.holders = { version, origins: sinks.map(({ url }) => url) };
+    };
+    const publishAll = async (publisher: PartPublisher, from: number, to: number): Promise<void> => {
+      for (let index = from; index < to; index++) publisher.publishPart(part('720p', index), 'video');
+      await publisher.drain(2_000);
+    };
+
+    it('puts the parts to those that the grant names, not to those that were asked', async () => {
+      hold(1, other);
+      const publisher = await begun([sink.url]);
+      await publishAll(publisher, 0, 3);
+      expect(sink.parts).toEqual([]);
+      expect(other.parts).toHaveLength(3);
+    });
+
+    it('goes on with one when the other takes no more, and gives up when none does', async () => {
+      hold(1, sink, other);
+      const publisher = await begun([sink.url]);
+      other.answer = () => ({ status: 404, code: 'session_not_found' });
+      await publishAll(publisher, 0, 6);
+      expect(fatal).toEqual([]);
+      expect(sink.parts).toHaveLength(6);
+      expect(await valueOf('transcoder_origins_lost_total')).toBe(1);
+      sink.answer = () => ({ status: 410, code: 'session_ended' });
+      await publishAll(publisher, 6, 7);
+      expect(fatal).toMatchObject([{ code: 'session_over' }]);
+    });
+
+    it('follows the newest word of who holds it', async () => {
+      hold(1, sink);
+      const publisher = await begun([sink.url]);
+      await publishAll(publisher, 0, 2);
+      hold(2, sink, other);
+      await publishAll(publisher, 2, 3);
+      await publishAll(publisher, 3, 5);
+      expect(other.parts.map(({ part: number }) => number)).toEqual([3, 4]);
+      hold(1, sink);
+      await publishAll(publisher, 5, 6);
+      hold(3, other);
+      await publishAll(publisher, 6, 7);
+      await publishAll(publisher, 7, 8);
+      expect(sink.parts.at(-1)).toMatchObject({ part: 0 });
+      expect(other.parts.at(-1)).toMatchObject({ part: 1 });
+      expect(other.parts).toHaveLength(5);
+    });
+
+    it('is not held up by one that is dead', async () => {
+      hold(1, sink, other);
+      const publisher = await begun([sink.url]);
+      await other.close();
+      const startMs = performance.now();
+      for (let index = 0; index < 3; index++) publisher.publishPart(part('720p', index), 'video');
+      await publisher.drain(10_000);
+      expect(sink.parts).toHaveLength(3);
+      expect(performance.now() - startMs).toBeLessThan(5_000);
+    });
+  });
+
   it('sends the same parts to every origin; a slow one does not delay the others', async () => {
     const slow = await PartSink.start();
     slow.answer = () => ({ delayMs: 400 });

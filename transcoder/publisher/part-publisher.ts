@@ -1,5 +1,10 @@
 import { createHash } from 'node:crypto';
-import { toUploadHeaders, UPLOAD_HEADERS, type PartUpload } from '#protocol/ingest/part-upload.ts';
+import {
+  toUploadHeaders,
+  UPLOAD_HEADERS,
+  type HoldersNote,
+  type PartUpload,
+} from '#protocol/ingest/part-upload.ts';
 import type { PublishGrant, TimelineGrant, TimelineRequest } from '#protocol/ingest/publish-session.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/log.ts';
@@ -12,13 +17,16 @@ import { TimelineClient } from '#transcoder/publisher/timeline-client.ts';
 
 /** Where parts go, and how much may wait. */
 export type PublisherSettings = {
-  /** `http://host:port` of every origin that owns the stream; the first one is asked first for timelines. */
+  /** `http://host:port` of the origins to ask for timelines; they say which of them get the parts. */
   readonly originUrls: readonly string[];
   readonly ingestToken: string;
   readonly upload: UploadLimits;
   /** Longest wait for a new timeline. */
   readonly timelineDeadlineMs: number;
 };
+
+/** How long the end of a timeline waits for an origin that fails once another one has every part. */
+const LAGGARD_MS = 300;
 
 /** A part that does not exist: its place is listed as a gap. */
 export type GapPart = Omit<CutPart, 'bytes' | 'arrivalUtcMs' | 'independent'>;
@@ -35,7 +43,10 @@ export class PartPublisher {
   readonly #deps: Deps;
   readonly #onFatal: (error: TranscodeError) => void;
   readonly #client: TimelineClient;
-  #uploaders: readonly OriginUploader[] = [];
+  /** By the URL of their origin. */
+  readonly #uploaders = new Map<string, OriginUploader>();
+  #renditionIds: readonly string[] = [];
+  #holdersVersion = -1;
   #timeline: TimelineGrant | undefined;
 
   /** @param onFatal the origins take nothing more of this session */
@@ -54,7 +65,7 @@ export class PartPublisher {
 
   /** Bytes that wait for all origins together. */
   get queuedBytes(): number {
-    return this.#uploaders.reduce((sum, uploader) => sum + uploader.queuedBytes, 0);
+    return [...this.#uploaders.values()].reduce((sum, uploader) => sum + uploader.queuedBytes, 0);
   }
 
   /**
@@ -69,19 +80,9 @@ export class PartPublisher {
   ): Promise<TimelineGrant> {
     await this.#closeUploaders();
     const grant = await this.#client.begin(request, this.#settings.timelineDeadlineMs, signal);
-    this.#uploaders = this.#settings.originUrls.map(
-      (originUrl) =>
-        new OriginUploader(
-          {
-            originUrl,
-            ingestToken: this.#settings.ingestToken,
-            renditionIds: byPriority(renditions),
-            limits: this.#settings.upload,
-            onFatal: this.#onFatal,
-          },
-          this.#deps,
-        ),
-    );
+    this.#renditionIds = byPriority(renditions);
+    this.#holdersVersion = -1;
+    for (const originUrl of grant.origins ?? this.#settings.originUrls) this.#addUploader(originUrl);
     this.#timeline = grant;
     this.#deps.metrics.timelines.inc();
     return grant;
@@ -129,7 +130,14 @@ export class PartPublisher {
 
   /** Resolves when everything has been stored or given up, or after `deadlineMs`. */
   async drain(deadlineMs: number): Promise<void> {
-    await Promise.all(this.#uploaders.map((uploader) => uploader.drain(deadlineMs)));
+    const uploaders = [...this.#uploaders.values()];
+    const drains = new Map(uploaders.map((uploader) => [uploader, uploader.drain(deadlineMs)]));
+    if (drains.size < 2) return void (await Promise.all(drains.values()));
+    // Nobody waits for an origin that has died when another one has everything.
+    const withoutDead = Promise.race(drains.values())
+      .then(() => pause(this.#deps.clock, Math.min(LAGGARD_MS, deadlineMs)))
+      .then(() => Promise.all([...drains].flatMap(([one, drained]) => (one.isFailing ? [] : [drained]))));
+    await Promise.race([Promise.all(drains.values()), withoutDead]);
   }
 
   /** Tells the origins that the session cannot go on. */
@@ -143,13 +151,51 @@ export class PartPublisher {
   }
 
   async #closeUploaders(): Promise<void> {
-    const closing = this.#uploaders;
-    this.#uploaders = [];
+    const closing = [...this.#uploaders.values()];
+    this.#uploaders.clear();
     await Promise.all(closing.map((uploader) => uploader.close()));
   }
 
+  #addUploader(originUrl: string): void {
+    const uploader: OriginUploader = new OriginUploader(
+      {
+        originUrl,
+        ingestToken: this.#settings.ingestToken,
+        renditionIds: this.#renditionIds,
+        limits: this.#settings.upload,
+        onFatal: (error) => this.#dropUploader(originUrl, uploader, error),
+        onHolders: (note) => this.#followHolders(note),
+      },
+      this.#deps,
+    );
+    this.#uploaders.set(originUrl, uploader);
+  }
+
+  /** One origin takes nothing more: fatal only when no other one does. */
+  #dropUploader(originUrl: string, uploader: OriginUploader, error: TranscodeError): void {
+    if (this.#uploaders.get(originUrl) !== uploader) return;
+    if (this.#uploaders.size === 1) return this.#onFatal(error);
+    this.#uploaders.delete(originUrl);
+    this.#deps.logger.warn({ originUrl, code: error.code }, 'an origin takes no more parts, the others do');
+    this.#deps.metrics.originsLost.inc();
+    void uploader.close();
+  }
+
+  /** The origins have chosen others to hold the stream: those get every part from now on. */
+  #followHolders({ version, origins }: HoldersNote): void {
+    if (version <= this.#holdersVersion) return;
+    this.#holdersVersion = version;
+    for (const originUrl of origins) if (!this.#uploaders.has(originUrl)) this.#addUploader(originUrl);
+    for (const [originUrl, uploader] of this.#uploaders) {
+      if (origins.includes(originUrl)) continue;
+      this.#uploaders.delete(originUrl);
+      void uploader.close();
+    }
+    this.#deps.logger.info({ version, origins }, 'the origins of the stream');
+  }
+
   #push(item: Parameters<OriginUploader['push']>[0]): void {
-    for (const uploader of this.#uploaders) uploader.push(item);
+    for (const uploader of this.#uploaders.values()) uploader.push(item);
   }
 
   #base(renditionId: string): string {
@@ -191,6 +237,10 @@ export class PartPublisher {
 export function byPriority(renditions: readonly PlannedRendition[]): string[] {
   const weight = (one: PlannedRendition): number => (one.kind === 'audio' ? Infinity : one.bitrateBps);
   return [...renditions].sort((a, b) => weight(a) - weight(b)).map((one) => one.id);
+}
+
+function pause(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => void clock.after(delayMs, resolve));
 }
 
 function bodyHeaders(bytes: Uint8Array, kind: 'video' | 'audio'): Record<string, string> {

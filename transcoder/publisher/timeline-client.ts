@@ -17,6 +17,8 @@ export class TimelineClient {
   readonly #ingestToken: string;
   readonly #session: Session;
   readonly #clock: Clock;
+  /** Index of the origin that has answered last. */
+  #preferred = 0;
 
   constructor(originUrls: readonly string[], ingestToken: string, session: Session, clock: Clock) {
     this.#originUrls = originUrls;
@@ -26,7 +28,7 @@ export class TimelineClient {
   }
 
   /**
-   * Asks for a new timeline, the first origin first, until one answers.
+   * Asks for a new timeline, the origin first that has answered last, until one does.
    *
    * @throws {TranscodeError} `session_over`, `origin_refused`, or `origin_unreachable` after `deadlineMs`
    */
@@ -39,9 +41,12 @@ export class TimelineClient {
     const path = `/ingest/v1/sessions/${this.#session.sessionId}/timelines`;
     const endMs = this.#clock.monotonicMs() + deadlineMs;
     for (let attempt = 0; ; attempt++) {
-      const originUrl = this.#originUrls[attempt % this.#originUrls.length] as string;
-      const { status, text } = await this.#post(originUrl, path, body, signal);
-      if (status === 201 || status === 200) return parseGrant(text);
+      const index = (this.#preferred + attempt) % this.#originUrls.length;
+      const { status, text } = await this.#post(this.#originUrls[index] as string, path, body, signal);
+      if (status === 201 || status === 200) {
+        this.#preferred = index;
+        return parseGrant(text);
+      }
       const verdict = status === 0 ? 'retry' : judge(status, await problemCode(oneChunk(text)));
       if (verdict instanceof TranscodeError) throw verdict;
       if (verdict === 'refused')
