@@ -27,7 +27,6 @@ describe.skipIf(hasNoPostgres)('a stream that other origins hold', () => {
     ({ id } = stream);
     publisher = await publishTo(origins.nodes, stream.streamKey);
     const { origins: urls = [] } = publisher.timeline;
-    expect(urls).toHaveLength(2);
     holders = urls.map((url) => origins.nodes.find((node) => node.url === url) as OriginNode);
     relay = origins.nodes.find(({ url }) => !urls.includes(url)) as OriginNode;
     await waitFor(
@@ -52,10 +51,11 @@ describe.skipIf(hasNoPostgres)('a stream that other origins hold', () => {
   };
 
   it('is the same playlist at both holders and at the third origin', async () => {
-    await waitFor('three equal answers', async () => {
+    const text = await waitFor('three equal answers', async () => {
       const texts = await Promise.all(origins.nodes.map(async (node) => (await playlist(node)).text));
-      return new Set(texts).size === 1 && texts[0]?.includes('#EXT-X-PART:') === true;
+      return new Set(texts).size === 1 && texts[0];
     });
+    expect(text).toContain('#EXT-X-PART:');
   });
 
   it('is asked for once by an origin where 200 wait for the same part', async () => {
@@ -118,10 +118,10 @@ describe.skipIf(hasNoPostgres)('a stream that other origins hold', () => {
       const shown = await waitFor(`${node.url} to show the stream as live`, async () => {
         const stats = (await (await node.call('GET', `/api/v1/streams/${id}/stats`)).json()) as {
           status: string;
-          session: { id: string } | null;
+          session?: { id: string };
           renditions: unknown[];
         };
-        return stats.status === 'live' && stats.session != null && stats;
+        return stats.status === 'live' && stats.session !== undefined && stats;
       });
       expect(shown.session?.id).toBe(publisher.grant.sessionId);
       expect(shown.renditions).toHaveLength(3);

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Registry } from 'prom-client';
-import { PublishGrant, type TimelineGrant } from '#protocol/ingest/publish-session.ts';
+import type { PublishGrant, TimelineGrant } from '#protocol/ingest/publish-session.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { createLogger } from '#runtime/log.ts';
 import { makeInit, makePart, makePresentation, partTicks } from '#origin/live/testing/synthetic-media.ts';
