@@ -2,12 +2,13 @@ import Hls, { type ErrorData } from 'hls.js';
 import { LiveEdgeControl, type LiveEdgeDecision } from '../live-edge-control.ts';
 import { initialBandwidthBps, rememberBandwidth } from './bandwidth-memory.ts';
 import { hlsSettings, type LiveEdgeMode } from './hls-settings.ts';
-import { endsInGap, entryBehindGapS, holdBackS, isOver, liveEdgeS } from './live-edge.ts';
+import { endsInGap, holdBackS, liveEdgeS } from './live-edge.ts';
 import { bufferedEndS, nextRangeS } from './media-buffer.ts';
 import { classifyFailure, type PlaybackFailure } from './playback-failure.ts';
 import { PlaybackFigures } from './playback-figures.ts';
 import { resumePauseMs } from './retry-pause.ts';
 import { StallMeter } from './stall-meter.ts';
+import { StandstillExit } from './standstill-exit.ts';
 
 /**
  * - `idle`: nothing chosen
@@ -24,10 +25,6 @@ export type PlaybackPhase =
 
 const TICK_MS = 100;
 const AT_EDGE_SLACK_S = 1.5;
-const HOLE_WAIT_MS = 300;
-/** After this long a standstill the player looks for media behind a gap of the broadcast, and so often again. */
-const GAP_WAIT_MS = 800;
-const GAP_SEEK_PAUSE_MS = 1_500;
 /** A standstill this long is an interruption of the broadcast or the network: the live edge is approached anew. */
 const INTERRUPTION_MS = 2_500;
 const MEDIA_RECOVERY_PAUSE_MS = 10_000;
@@ -39,6 +36,7 @@ export class Playback {
   readonly #onChange: () => void;
   readonly #mode: LiveEdgeMode;
   readonly #control = new LiveEdgeControl();
+  readonly #standstillExit = new StandstillExit();
   #stalls = new StallMeter();
   #hls: Hls | undefined;
   #phase: PlaybackPhase = 'idle';
@@ -51,7 +49,6 @@ export class Playback {
   #startUpMs: number | undefined;
   #firstPictureMs: number | undefined;
   #interrupted = false;
-  #gapSoughtMs = Number.NEGATIVE_INFINITY;
   #mediaRecoveredMs = Number.NEGATIVE_INFINITY;
   #resumes = 0;
   #resumeTimer: number | undefined;
@@ -349,22 +346,19 @@ export class Playback {
   #leaveStandstill(hls: Hls, nowMs: number): void {
     const stalledMs = this.#stalls.currentMs;
     if (stalledMs > INTERRUPTION_MS) this.#interrupted = true;
-    const rangeS = stalledMs > HOLE_WAIT_MS ? nextRangeS(this.#video) : undefined;
-    if (rangeS !== undefined) {
-      this.#video.currentTime = rangeS;
-      return;
-    }
-    const details = hls.latestLevelDetails;
-    if (details !== null && stalledMs > GAP_WAIT_MS && isOver(details, this.#video.currentTime)) {
+    const exit = this.#standstillExit.find({
+      nowMs,
+      stalledMs,
+      currentTimeS: this.#video.currentTime,
+      nextRangeS: nextRangeS(this.#video),
+      details: hls.latestLevelDetails,
+      following: this.#following,
+    });
+    if (exit === undefined) return;
+    if (exit === 'over') {
       this.#stalls.settle(nowMs);
       this.#become('ended');
-      return;
-    }
-    if (!this.#following || stalledMs < GAP_WAIT_MS || nowMs - this.#gapSoughtMs < GAP_SEEK_PAUSE_MS) return;
-    const entryS = details === null ? undefined : entryBehindGapS(details, this.#video.currentTime);
-    if (entryS === undefined) return;
-    this.#gapSoughtMs = nowMs;
-    this.#video.currentTime = entryS;
+    } else this.#video.currentTime = exit;
   }
 
   #follow(hls: Hls, nowMs: number, stalled: boolean): void {
