@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import type { SteeringManifest } from '#protocol/steering/steering-manifest.ts';
 import type { SteeringSnapshot } from '#protocol/steering/steering-snapshot.ts';
@@ -33,6 +34,79 @@ const STATES: Readonly<Record<string, SteeringSnapshot>> = {
   'a mistake of ours': { ...snapshotOf(CDNS), streams: null as never },
 };
 
+/**
+ * The table of `content-steering` quirks, row by row: what a server does to provoke it → the test that shows that ours does
+ * not. Titles are those below in this file unless a file is named; a test of its own looks for every one of them. Rows that
+ * only a playlist or a player can provoke (matching of variants, `data:` SERVER-URI, penalties, the player's own timing) are
+ * not here: no answer can.
+ */
+const ROWS: readonly { readonly quirk: string; readonly test: string; readonly file?: string }[] = [
+  { quirk: 'TTL missing, 0 or beyond a timer: loops (hls.js, VHS)', test: 'TTL is there, whole, not 0' },
+  { quirk: 'VERSION not 1: never asks again (hls.js, Shaka), loops (VHS)', test: 'VERSION is the number 1' },
+  { quirk: 'body is not JSON: VHS throws', test: 'the body is JSON, and nothing but' },
+  { quirk: '410: stops for ever', test: 'nobody gets 410 or 429' },
+  { quirk: '429: stops for ever (hls.js), loops (VHS)', test: 'nobody gets 410 or 429' },
+  { quirk: '5xx on a first request: loops (VHS), dead (dash.js)', test: 'nobody gets 410 or 429' },
+  { quirk: '5xx on a later request', test: 'nobody gets 410 or 429' },
+  { quirk: 'Retry-After is read or not', test: 'nobody gets a redirect or a Retry-After' },
+  { quirk: 'malformed RELOAD-URI: disables hls.js', test: 'RELOAD-URI is absolute' },
+  { quirk: 'relative RELOAD-URI: Shaka throws, dash.js resolves it wrongly', test: 'RELOAD-URI is absolute' },
+  { quirk: 'query of RELOAD-URI is encoded again (VHS)', test: 'the query of RELOAD-URI survives' },
+  { quirk: '_HLS_* in RELOAD-URI: sent twice (media3, dash.js)', test: 'RELOAD-URI has no parameter' },
+  {
+    quirk: 'what a player appends must not come back',
+    test: 'free of whatever',
+    file: 'steering/answers/answer-routes.test.ts',
+  },
+  {
+    quirk: 'one entry: no failover (hls.js); penalty against the only one',
+    test: 'there is more than one pathway',
+  },
+  {
+    quirk: 'clone HOST with port, PARAMS, PER-*-URIS, same ID again, one pathway',
+    test: 'no pathway is cloned',
+  },
+  {
+    quirk: 'unknown pathways only: DASH ends playback',
+    test: 'told of no pathway',
+    file: 'steering/answers/steering-answers.test.ts',
+  },
+  {
+    quirk: 'a slow first answer blocks the start (Shaka)',
+    test: 'begin on the pathway',
+    file: 'tests/steering/players.test.ts',
+  },
+  { quirk: 'no parameters at first (Shaka)', test: "'Shaka, first'" },
+  { quirk: 'quoted, unquoted, lists', test: "'dash.js, again'" },
+  {
+    quirk: 'throughput wraps (hls.js), is a float (VHS), is left out of a list (dash.js)',
+    test: "'hls.js above 2 Gbit/s'",
+  },
+  { quirk: 'CMCD on the steering request (dash.js)', test: "'dash.js with CMCD'" },
+  {
+    quirk: 'cached by a page or a proxy; not readable across origins',
+    test: 'nothing is cached, and every page may read it',
+  },
+  {
+    quirk: 'VHS and dash.js as a whole',
+    test: 'asks no more often than it is told',
+    file: 'tests/steering/dash-and-videojs.test.ts',
+  },
+  {
+    quirk: 'hls.js and Shaka as a whole',
+    test: 'leave a CDN that $fault',
+    file: 'tests/steering/players.test.ts',
+  },
+];
+
+it.each(ROWS)('$quirk: is tested', async ({ test, file }) => {
+  const text = await readFile(file ?? import.meta.filename, 'utf8');
+  // In the table itself each title stands once already.
+  expect(text.split(test).length - 1).toBeGreaterThan(
+    file === undefined ? ROWS.filter((row) => row.test === test).length : 0,
+  );
+});
+
 /** First requests and later ones, as each player writes them. */
 const REQUESTS: Readonly<Record<string, (session: string) => string>> = {
   'hls.js, first': () => '_HLS_pathway=a&_HLS_throughput=500000',
@@ -41,6 +115,8 @@ const REQUESTS: Readonly<Record<string, (session: string) => string>> = {
   'hls.js above 2 Gbit/s': (session) => `session=${session}&_HLS_pathway=a&_HLS_throughput=-1294967296`,
   'video.js, again': (session) => `session=${session}&_HLS_pathway=b&_HLS_throughput=1234.56`,
   'dash.js, again': (session) => `session=${session}&_DASH_pathway=%22b%2Ca%22&_DASH_throughput=1`,
+  'dash.js with CMCD': (session) =>
+    `session=${session}&_DASH_pathway=%22b%22&_DASH_throughput=&CMCD=bl%3D1000%2Csid%3D%22s%22`,
   'media3, again': (session) =>
     `session=${session}&_HLS_pathway=a&_HLS_pathway=b&_HLS_throughput=1&_HLS_throughput=2`,
   'a forged session': (session) => `session=${session.slice(0, -2)}AA&_HLS_pathway=a`,
@@ -94,6 +170,13 @@ describe.each(Object.keys(STATES))('when %s', (state) => {
       ({ response }) => response.headers.get('location') ?? response.headers.get('retry-after'),
     );
     expect(headers).toEqual(all(null));
+  });
+
+  it('the body is JSON, and nothing but (video.js throws at anything else)', async () => {
+    const texts = await Promise.all((await each(({ response }) => response.text())) as Promise<string>[]);
+    expect(texts.map((text) => /^\{"VERSION":1,.*\}$/.test(text) && typeof JSON.parse(text))).toEqual(
+      all('object'),
+    );
   });
 
   it('VERSION is the number 1 (another one ends steering, or loops in video.js)', async () => {
