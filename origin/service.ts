@@ -13,8 +13,6 @@ import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
 import type { Database } from '#runtime/postgres/database.ts';
-import { importAccessKey, type AccessKey } from '#protocol/access/access-keys.ts';
-import { keepAccessKeys } from '#runtime/access-keys-file.ts';
 import { PlaybackAccess } from '#origin/access/playback-access.ts';
 import { PlaybackTokens } from '#origin/access/playback-tokens.ts';
 import { createHealthRoutes } from '#origin/api/health-routes.ts';
@@ -28,13 +26,15 @@ import { OverloadGate, overloadLimits, shedOverload } from '#origin/http/overloa
 import { createPlaybackListener } from '#origin/http/playback-listener.ts';
 import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
 import { createUploadRoutes } from '#origin/http/upload-routes.ts';
-import { DEFAULT_LIVE_SETTINGS, type LiveSettings } from '#origin/live/live-settings.ts';
 import { LiveStreams } from '#origin/live/live-streams.ts';
 import { createPlayerRoutes } from '#origin/player/player-routes.ts';
 import { keepStreamKey } from '#origin/ready-made-key.ts';
 import type { UnnamedSettings } from '#origin/registry/stream-registry.ts';
 import { createSessionRoutes } from '#origin/sessions/session-routes.ts';
+import { accessKeys, liveSettings, pullTokens } from '#origin/derived-settings.ts';
 import type { OriginSettings } from '#origin/settings.ts';
+import { createWorkerRoutes } from '#origin/workers/worker-routes.ts';
+import { ServingWorkers } from '#origin/workers/serving-workers.ts';
 
 export type OriginDeps = {
   readonly clock: Clock;
@@ -104,10 +104,15 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   const tokens = new PlaybackTokens(keys, deps.clock);
   const gate = new OverloadGate(overloadLimits(settings.ORIGIN_OVERLOAD_DELAY_MS), deps);
   started.add('overload gate', gate, () => gate.close());
-  const app = createApp(settings, deps, live, { ...control, tokens, cluster, gate }, () => serving);
+  let workers: ServingWorkers | undefined = undefined;
+  const metricsText = (): Promise<string> => (workers ?? deps.metrics).metrics();
+  const parts = { ...control, tokens, cluster, gate, metricsText };
+  const app = createApp(settings, deps, live, parts, () => serving);
   const { directory } = control;
-  const pullTokens = [settings.INGEST_TOKEN, settings.ORIGIN_PULL_TOKEN].filter((token) => token !== '');
-  const access = new PlaybackAccess(keys, pullTokens, { ...deps, accessOf: (id) => directory.accessOf(id) });
+  const access = new PlaybackAccess(keys, pullTokens(settings), {
+    ...deps,
+    accessOf: (id) => directory.accessOf(id),
+  });
   const playback = createPlaybackRoutes(live, {
     logger,
     access,
@@ -117,7 +122,8 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   });
   const httpMetrics = new HttpMetrics(deps.metrics);
   const slowReaders = new SlowReaders(DEFAULT_SLOW_READER_LIMITS, { ...deps, metrics: httpMetrics });
-  const server = await listen(app.fetch, {
+  const atLoopback = { port: 0, host: '127.0.0.1' };
+  const atPort = {
     first: createPlaybackListener(playback, { slowReaders }),
     port: settings.ORIGIN_PORT,
     host: settings.ORIGIN_HOST,
@@ -125,17 +131,23 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
     addressConnectionsMax: settings.ORIGIN_ADDRESS_CONNECTIONS_MAX,
     metrics: httpMetrics,
     ...(tls === undefined ? {} : { tls }),
-  });
+  };
+  const server = await listen(app.fetch, settings.ORIGIN_WORKERS > 0 ? atLoopback : atPort);
   started.add('http server', server, () => server.close(CLOSE_GRACE_MS));
   // Before the server: it answers the requests that are held, which the server would wait for.
   started.add('live window', live, () => live.close());
+  if (settings.ORIGIN_WORKERS > 0) {
+    workers = await ServingWorkers.start(settings, server.url, deps);
+    started.add('serving workers', workers, (running) => running.close());
+  }
   await cluster?.start();
-  logger.info({ url: server.url }, 'origin is ready');
+  const { url, port } = workers ?? server;
+  logger.info({ url }, 'origin is ready');
 
   let closing: Promise<void> | undefined;
   return {
-    url: server.url,
-    port: server.port,
+    url,
+    port,
     ensureStream: (stream) => ensureStream(settings, control, stream),
     close: () => {
       serving = false;
@@ -177,10 +189,11 @@ function createApp(
     readonly tokens: PlaybackTokens;
     readonly cluster: OriginCluster | undefined;
     readonly gate: OverloadGate;
+    readonly metricsText: () => Promise<string>;
   },
   isServing: () => boolean,
 ): Hono {
-  const { logger, metrics } = deps;
+  const { logger } = deps;
   const { registry, sessions, directory, database, tokens, cluster } = control;
   const window = cluster?.window ?? live;
   const publicUrl = settings.ORIGIN_PUBLIC_URL;
@@ -197,6 +210,13 @@ function createApp(
     }),
   );
   if (cluster !== undefined) app.route('/', cluster.routes);
+  if (settings.ORIGIN_WORKERS > 0) {
+    const elsewhere = cluster && {
+      playbackElsewhere: (id: string, isKnown: boolean) => cluster.playbackElsewhere(id, isKnown),
+    };
+    const { INGEST_TOKEN: ingestToken } = settings;
+    app.route('/', createWorkerRoutes({ ingestToken, live, directory, ...elsewhere }));
+  }
   for (const path of ['/api/*', '/ingest/v1/sessions/*', '/ingest/v1/:streamId/end'])
     app.use(path, async (context, next) => {
       await next();
@@ -228,7 +248,7 @@ function createApp(
     postgres: postgres(),
     ...(cluster && { cluster: { ok: true, detail: cluster.describe() } }),
   });
-  app.route('/', createHealthRoutes({ metrics, isServing, checks }));
+  app.route('/', createHealthRoutes({ metricsText: control.metricsText, isServing, checks }));
   const mediaOrigins = [...(publicUrl === '' ? [] : [publicUrl]), ...settings.ORIGIN_PLAYER_MEDIA_ORIGINS];
   if (settings.ORIGIN_PLAYER) app.route('/', createPlayerRoutes({ logger, mediaOrigins }));
   return app;
@@ -271,30 +291,8 @@ async function ensureStream(
   return { id, streamKey };
 }
 
-async function accessKeys(settings: OriginSettings): Promise<[AccessKey, ...AccessKey[]]> {
-  const given = settings.ACCESS_TOKEN_KEYS;
-  const secrets = given.length > 0 ? given : keepAccessKeys(join(settings.DATA_DIR, 'access-token-keys'));
-  const [first, ...rest] = await Promise.all(secrets.map(({ id, secret }) => importAccessKey(id, secret)));
-  if (first === undefined) throw new RangeError('there is no key for playback tokens');
-  return [first, ...rest];
-}
-
 function settingsIngestUrls(settings: OriginSettings, host: string): readonly string[] {
   return settings.RTMP_PUBLIC_URL.length > 0
     ? settings.RTMP_PUBLIC_URL
     : [`rtmp://${host}:${settings.RTMP_PORT}/app`];
-}
-
-function liveSettings(settings: OriginSettings): LiveSettings {
-  const totalBytesMax = settings.LIVE_MEMORY_MIB * MIB;
-  return {
-    ...DEFAULT_LIVE_SETTINGS,
-    waitersMax: settings.LIVE_WAITERS_MAX,
-    streamWaitersMax: Math.min(settings.LIVE_STREAM_WAITERS_MAX, settings.LIVE_WAITERS_MAX),
-    addressWaitersMax: settings.LIVE_ADDRESS_WAITERS_MAX,
-    streamBytesMax: Math.min(settings.LIVE_STREAM_MEMORY_MIB * MIB, totalBytesMax),
-    totalBytesMax,
-    streamsMax: settings.LIVE_STREAMS_MAX,
-    endedRetentionMs: settings.LIVE_ENDED_RETENTION_S * 1_000,
-  };
 }

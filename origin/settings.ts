@@ -151,6 +151,12 @@ export const ORIGIN_SETTINGS = {
     default: 19_000,
     description: 'Connections in all; one more is closed at once.',
   },
+  ORIGIN_WORKERS: {
+    parse: integer(0, 256),
+    default: 0,
+    description:
+      'Processes that serve playback beside the one that takes the uploads, for machines with several cores; 0 is none.',
+  },
   ORIGIN_ADDRESS_CONNECTIONS_MAX: {
     parse: integer(1, 1_000_000),
     default: 16_000,
@@ -248,6 +254,16 @@ function findContradictions(env: Readonly<Record<string, string | undefined>>): 
     problems.push({
       name: 'INGEST_TOKEN',
       message: 'must not be the ADMIN_TOKEN: transcoders need no right to change streams',
+    });
+  if (
+    Number(env['ORIGIN_WORKERS'] ?? 0) > 0 &&
+    (env['ORIGIN_TLS_CERT_FILE'] ?? '') !== '' &&
+    (env['ORIGIN_PUBLIC_URL'] ?? '') === ''
+  )
+    problems.push({
+      name: 'ORIGIN_PUBLIC_URL',
+      message:
+        'is needed with ORIGIN_WORKERS and a certificate: only the workers see that a request came by HTTPS',
     });
   for (const [one, all] of [
     ['LIVE_STREAM_MEMORY_MIB', 'LIVE_MEMORY_MIB'],

@@ -1,8 +1,9 @@
 import { Hono } from 'hono';
-import type { Metrics } from '#runtime/metrics.ts';
+import { Registry } from 'prom-client';
 
 export type HealthRoutesDeps = {
-  readonly metrics: Metrics;
+  /** Everything that is counted, in the text format of Prometheus. */
+  readonly metricsText: () => Promise<string>;
   /** What this service needs, by name. */
   readonly checks: () => Readonly<Record<string, { readonly ok: boolean; readonly detail: string }>>;
   /** False from the moment the service begins to stop. */
@@ -25,7 +26,7 @@ export function createHealthRoutes(deps: HealthRoutesDeps): Hono {
     return context.json({ ready, checks }, ready ? 200 : 503);
   });
   app.get('/metrics', async (context) =>
-    context.body(await deps.metrics.metrics(), 200, { 'content-type': deps.metrics.contentType }),
+    context.body(await deps.metricsText(), 200, { 'content-type': Registry.PROMETHEUS_CONTENT_TYPE }),
   );
   return app;
 }

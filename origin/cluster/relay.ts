@@ -30,6 +30,11 @@ export type RelaySettings = {
   readonly cacheBytesMax: number;
   /** Requests that may wait for one object. */
   readonly waitersMax: number;
+  /** Where the sources answer relays; {@link RELAY_PATH} unless said otherwise. */
+  readonly path?: string;
+  /** How long a playlist without directives, and a refusal, are given out again, ms. */
+  readonly plainKeptMs?: number;
+  readonly refusalKeptMs?: number;
 };
 
 export type RelayDeps = {
@@ -69,6 +74,9 @@ const STREAMS_KNOWN_MAX = 10_000;
  */
 export class Relay {
   readonly #deps: RelayDeps;
+  readonly #path: string;
+  readonly #plainKeptMs: number;
+  readonly #refusalKeptMs: number;
   readonly #pulls: SharedPulls<Pulled>;
   readonly #cache: RelayCache<Pulled | ProblemError>;
   readonly #targetDurations = new Map<string, number>();
@@ -77,6 +85,9 @@ export class Relay {
 
   constructor(settings: RelaySettings, deps: RelayDeps) {
     this.#deps = deps;
+    this.#path = settings.path ?? RELAY_PATH;
+    this.#plainKeptMs = settings.plainKeptMs ?? PLAIN_KEPT_MS;
+    this.#refusalKeptMs = settings.refusalKeptMs ?? REFUSAL_KEPT_MS;
     this.#pulls = new SharedPulls(settings, deps);
     this.#cache = new RelayCache(settings.cacheBytesMax);
     const registers = [deps.metrics];
@@ -151,7 +162,7 @@ export class Relay {
       return pulled;
     } catch (error) {
       if (error instanceof ProblemError && error.status === 404)
-        this.#cache.put(key, error, 0, this.#deps.clock.monotonicMs(), REFUSAL_KEPT_MS);
+        this.#cache.put(key, error, 0, this.#deps.clock.monotonicMs(), this.#refusalKeptMs);
       throw error;
     }
   }
@@ -195,7 +206,7 @@ export class Relay {
 
   async #ask(source: string, key: string, holdMs: number, signal: AbortSignal): Promise<PeerAnswer> {
     try {
-      const path = `${RELAY_PATH}/${key}`;
+      const path = `${this.#path}/${key}`;
       const answer = await this.#deps.peers.call(source, { method: 'GET', path, timeoutMs: holdMs, signal });
       this.#calls.inc({ outcome: 'ok' });
       return answer;
@@ -216,7 +227,7 @@ export class Relay {
     const bytes = 2 * rendered.identity.length;
     if (freshness === 'blocking')
       this.#cache.put(key, pulled, bytes, nowMs, HOLD_TARGETS * targetDurationS * 1_000);
-    else if (freshness !== 'interim') this.#cache.put(key, pulled, bytes, nowMs, PLAIN_KEPT_MS);
+    else if (freshness !== 'interim') this.#cache.put(key, pulled, bytes, nowMs, this.#plainKeptMs);
   }
 
   #holdMs(streamId: string): number {
