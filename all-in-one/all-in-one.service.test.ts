@@ -56,6 +56,7 @@ describe('npm start', () => {
         ORIGIN_PORT: '0',
         TRANSCODER_PORT: '0',
         STEERING_PORT: '0',
+        EDGE_PORT: '0',
         LOCAL_CDN_PORTS: '0,0',
         DATA_DIR: join(folder, 'data'),
         ...env,
@@ -330,7 +331,16 @@ describe('npm start', () => {
 
   it('works from a checkout with blanks and umlauts in its path', async () => {
     const checkout = join(folder, 'ein Ordner für alles');
-    for (const part of ['all-in-one', 'origin', 'transcoder', 'steering', 'protocol', 'runtime'])
+    for (const part of [
+      'all-in-one',
+      'cdn',
+      'edge-worker',
+      'origin',
+      'transcoder',
+      'steering',
+      'protocol',
+      'runtime',
+    ])
       await cp(join(ROOT, part), join(checkout, part), { recursive: true });
     await cp(join(ROOT, 'package.json'), join(checkout, 'package.json'));
     await symlink(join(ROOT, 'node_modules'), join(checkout, 'node_modules'));

@@ -26,6 +26,7 @@ Settings are environment variables; the most asked for:
   RTMP_PORT      port that broadcasters connect to          (1935)
   ORIGIN_PORT    port of the player page, the API and HLS   (8080)
   STEERING_PORT  port of CDN steering and its console       (8090)
+  EDGE_PORT      port of the edge that players begin at      (8787)
   LOCAL_CDNS     off: no CDNs on this machine               (auto: 2, where nginx is)
   ADMIN_TOKEN    bearer token of the API                    (made once, kept in DATA_DIR)
   DATA_DIR       folder for the database and recordings     (./data)

@@ -8,6 +8,9 @@ import { sayWhenLive } from '#all-in-one/on-air.ts';
 import type { AllInOneSettings } from '#all-in-one/settings.ts';
 import { openSharedDatabase } from '#all-in-one/shared-database.ts';
 import type { SummaryFacts } from '#all-in-one/summary.ts';
+import type { EdgeNodeSettings } from '#edge-worker/node/edge-node-settings.ts';
+import { createEdge } from '#edge-worker/node/service.ts';
+import type { PlayerEdge } from '#origin/player/player-routes.ts';
 import { createOrigin } from '#origin/service.ts';
 import type { OriginSettings } from '#origin/settings.ts';
 import { keepAccessKeys } from '#runtime/access-keys-file.ts';
@@ -15,6 +18,7 @@ import type { Clock } from '#runtime/clock.ts';
 import { DisposableStack, type Disposable } from '#runtime/lifecycle.ts';
 import { createLogger, type Logger } from '#runtime/log.ts';
 import { createMetrics, type Metrics } from '#runtime/metrics.ts';
+import { ownTokenKeys } from '#steering/answers/token-keys.ts';
 import { createSteering } from '#steering/service.ts';
 import { createTranscoder } from '#transcoder/service.ts';
 
@@ -30,7 +34,7 @@ export type AllInOneOptions = {
 /** Where the running system is found. */
 export type AllInOneAddresses = Pick<
   SummaryFacts,
-  'originUrl' | 'rtmpUrl' | 'steeringUrl' | 'stream' | 'lanAddresses' | 'cdnUrls' | 'cdnNote'
+  'originUrl' | 'rtmpUrl' | 'steeringUrl' | 'edgeUrl' | 'stream' | 'lanAddresses' | 'cdnUrls' | 'cdnNote'
 >;
 
 /** Every service in one process tree. */
@@ -89,6 +93,7 @@ async function start(
 
   const accessKeys = accessKeysOf(settings);
   let rtmpPort = settings.transcoder.RTMP_PORT;
+  let playerEdge: (host: string) => PlayerEdge | undefined = () => undefined;
   const mediaOrigins = [
     ...settings.origin.ORIGIN_PLAYER_MEDIA_ORIGINS,
     ...localCdns.cdns.map(({ url }) => url),
@@ -98,6 +103,7 @@ async function start(
     {
       ...deps.origin,
       ...(database === undefined ? {} : { database: database.origin }),
+      playerEdge: (host) => playerEdge(host),
       ingestUrls: (host) => (RTMP_PUBLIC_URL.length > 0 ? RTMP_PUBLIC_URL : [rtmpUrl(host, rtmpPort)]),
     },
   );
@@ -134,11 +140,22 @@ async function start(
   if (settings.localCdns.LOCAL_CDNS !== 'off')
     await registerLocalCdns(localCdns.cdns, { url: steering.url, adminToken: settings.origin.ADMIN_TOKEN });
 
+  const edge = await createEdge(
+    edgeSettings(settings, { originUrl: origin.url, steeringUrl: steering.url }),
+    serviceDeps('edge'),
+  );
+  started.add('edge', edge, () => edge.close());
+  playerEdge = (host) => {
+    const url = atHost(edge.url, host);
+    return { url, mediaOrigins: [url, atHost(steering.url, host)] };
+  };
+
   const stream = await origin.ensureStream(READY_MADE_STREAM);
   const addresses = {
     originUrl: origin.url,
     rtmpUrl: rtmpUrl('127.0.0.1', rtmpPort),
     steeringUrl: steering.url,
+    edgeUrl: edge.url,
     cdnUrls: localCdns.cdns.map(({ url }) => url),
     ...(localCdns.note === undefined ? {} : { cdnNote: localCdns.note }),
     stream,
@@ -146,6 +163,27 @@ async function start(
   };
   if (options.demo) await startDemo(settings, options, addresses, serviceDeps('all-in-one'), started);
   return addresses;
+}
+
+/** The edge meets the others of this process where they are, and signs sessions with the keys of steering. */
+function edgeSettings(
+  { edge, steering, given, dataDir }: AllInOneSettings,
+  found: { readonly originUrl: string; readonly steeringUrl: string },
+): EdgeNodeSettings {
+  const keys = steering.STEERING_TOKEN_KEYS;
+  return {
+    ...edge,
+    ...(given.has('ORIGIN_URLS') ? {} : { ORIGIN_URLS: [found.originUrl] }),
+    ...(given.has('EDGE_STEERING_URLS') ? {} : { EDGE_STEERING_URLS: [found.steeringUrl] }),
+    STEERING_TOKEN_KEYS: keys.length > 0 ? [...keys] : [...ownTokenKeys(dataDir)],
+  };
+}
+
+/** A URL of ours as somebody calls it that knows this machine as `host`. */
+function atHost(url: string, host: string): string {
+  const called = new URL(url);
+  called.hostname = host;
+  return called.origin;
 }
 
 /** Who makes playback tokens and who checks them have the same keys. */
@@ -170,11 +208,12 @@ async function startDemo(
   void sayWhenLive({ originUrl, streamId: stream.id, say }, deps, watch.signal);
 }
 
-function wantedPorts({ origin, transcoder, steering }: AllInOneSettings): WantedPort[] {
+function wantedPorts({ origin, transcoder, steering, edge }: AllInOneSettings): WantedPort[] {
   return [
     { name: 'RTMP_PORT', port: transcoder.RTMP_PORT, host: transcoder.RTMP_HOST },
     { name: 'ORIGIN_PORT', port: origin.ORIGIN_PORT, host: origin.ORIGIN_HOST },
     { name: 'TRANSCODER_PORT', port: transcoder.TRANSCODER_PORT, host: transcoder.TRANSCODER_HOST },
+    { name: 'EDGE_PORT', port: edge.EDGE_PORT, host: edge.EDGE_HOST },
     { name: 'STEERING_PORT', port: steering.STEERING_PORT, host: steering.STEERING_HOST },
   ];
 }

@@ -83,8 +83,10 @@ describe('the settings of all services', () => {
     const settings = SETTINGS_GROUPS.flatMap(({ schema }) => Object.entries(schema)).filter(
       ([name]) => !madeUpHere.includes(name),
     );
-    const byName = new Map(settings.map(([name, setting]) => [name, setting.default]));
-    const differing = settings.filter(([name, setting]) => byName.get(name) !== setting.default);
+    const byName = new Map(settings.map(([name, setting]) => [name, JSON.stringify(setting.default)]));
+    const differing = settings.filter(
+      ([name, setting]) => byName.get(name) !== JSON.stringify(setting.default),
+    );
     expect(differing.map(([name]) => name)).toEqual([]);
     expect(byName.size).toBeGreaterThan(50);
   });

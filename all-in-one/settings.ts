@@ -1,14 +1,13 @@
 import { resolve } from 'node:path';
 import { LOCAL_CDN_SETTINGS, type LocalCdnSettings } from '#all-in-one/local-cdns.ts';
+import {
+  EDGE_NODE_SETTINGS,
+  readEdgeNodeSettings,
+  type EdgeNodeSettings,
+} from '#edge-worker/node/edge-node-settings.ts';
 import type { SettingsGroup } from '#all-in-one/settings-table.ts';
 import { ORIGIN_SETTINGS, readOriginSettings, type OriginSettings } from '#origin/settings.ts';
-import {
-  port,
-  readSettings,
-  SettingsError,
-  type SettingsProblem,
-  type SettingsSchema,
-} from '#runtime/config/settings.ts';
+import { readSettings, SettingsError, type SettingsProblem } from '#runtime/config/settings.ts';
 import { readSteeringSettings, STEERING_SETTINGS, type SteeringSettings } from '#steering/settings.ts';
 import {
   readTranscoderSettings,
@@ -24,6 +23,7 @@ export type AllInOneSettings = {
   readonly origin: OriginSettings;
   readonly transcoder: TranscoderSettings;
   readonly steering: SteeringSettings;
+  readonly edge: EdgeNodeSettings;
   readonly localCdns: LocalCdnSettings;
   /** Names that the environment has: what it says of other services' addresses is not to be made up. */
   readonly given: ReadonlySet<string>;
@@ -37,21 +37,12 @@ export type MadeUpSecrets = { readonly adminToken: string; readonly ingestToken:
 /** Less than the services' own default: what `npm start` prints for a person shall not drown in it. */
 const DEFAULT_LOG_LEVEL = 'warn';
 
-/** One environment describes a whole installation, so the edge worker's port is no mistake where none is started. */
-const EDGE_SETTINGS = {
-  EDGE_PORT: {
-    parse: port,
-    default: 8787,
-    description: 'Port kept for the edge worker, which is not started by `npm start` yet.',
-  },
-} satisfies SettingsSchema;
-
 /** The settings of every service, in the order of the README. */
 export const SETTINGS_GROUPS: readonly SettingsGroup[] = [
   { title: 'Origin', schema: ORIGIN_SETTINGS },
   { title: 'Ingest and transcoder', schema: TRANSCODER_SETTINGS_SCHEMA },
   { title: 'Steering', schema: STEERING_SETTINGS },
-  { title: 'Edge worker', schema: EDGE_SETTINGS },
+  { title: 'Edge worker', schema: EDGE_NODE_SETTINGS },
   { title: 'CDNs of `npm start`', schema: LOCAL_CDN_SETTINGS },
 ];
 const KNOWN_NAMES = SETTINGS_GROUPS.flatMap(({ schema }) => Object.keys(schema));
@@ -81,13 +72,14 @@ export function readAllInOneSettings(env: Environment, secrets: MadeUpSecrets): 
   const origin = attempt(() => readOriginSettings(full, KNOWN_NAMES));
   const transcoder = attempt(() => readTranscoderSettings(full, KNOWN_NAMES));
   const steering = attempt(() => readSteeringSettings(full, KNOWN_NAMES));
-  attempt(() => readSettings(EDGE_SETTINGS, full, KNOWN_NAMES));
+  const edge = attempt(() => readEdgeNodeSettings(full, KNOWN_NAMES));
   const localCdns = attempt(() => readSettings(LOCAL_CDN_SETTINGS, full, KNOWN_NAMES));
   for (const problem of contradictions(full)) problems.set(problem.name, problem);
   if (
     origin === undefined ||
     transcoder === undefined ||
     steering === undefined ||
+    edge === undefined ||
     localCdns === undefined ||
     problems.size > 0
   )
@@ -97,6 +89,7 @@ export function readAllInOneSettings(env: Environment, secrets: MadeUpSecrets): 
     origin: { ...origin, DATA_DIR: dataDir },
     transcoder,
     steering: { ...steering, DATA_DIR: dataDir },
+    edge,
     localCdns,
     given: new Set(Object.keys(env).filter((name) => env[name] !== undefined)),
     dataDir,

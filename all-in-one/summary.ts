@@ -6,6 +6,8 @@ export type SummaryFacts = {
   readonly rtmpUrl: string;
   /** `http://host:port` of the steering service, where it runs. */
   readonly steeringUrl?: string;
+  /** `http://host:port` of the edge, where it runs. */
+  readonly edgeUrl?: string;
   /** The CDNs that were started on this machine. */
   readonly cdnUrls?: readonly string[];
   /** What is missing for them. */
@@ -32,6 +34,9 @@ export function summaryText(facts: SummaryFacts): string {
     ['Stream key', `${stream.streamKey}   (of the ready-made stream "${stream.id}")`],
     ['Admin token', `${facts.adminToken}   (${facts.adminTokenFrom})`],
     ...(facts.steeringUrl === undefined ? [] : [['CDN console', `${facts.steeringUrl}/console/`] as const]),
+    ...(facts.edgeUrl === undefined
+      ? []
+      : [['Edge', `${facts.edgeUrl}/live/${stream.id}/master.m3u8`] as const]),
     ...cdnRows(facts),
     ...lanRows(facts),
   ];

@@ -12,6 +12,7 @@ import { parsePlaybackPath, type PlaybackTarget } from '#edge-worker/http/playba
 import { flavourCdn } from '#edge-worker/playlists/flavour-cdn.ts';
 import { SessionPlaylists } from '#edge-worker/playlists/session-playlists.ts';
 import { bakedSnapshot, type EdgeSettings } from '#edge-worker/settings.ts';
+import { isLoopback, viewerPicture } from '#edge-worker/snapshot/viewer-picture.ts';
 import { SnapshotSource, type PictureState } from '#edge-worker/snapshot/snapshot-source.ts';
 import { Upstream } from '#edge-worker/upstream/upstream.ts';
 import type { UpstreamAnswer } from '#edge-worker/upstream/upstream-answer.ts';
@@ -36,7 +37,6 @@ const FLAVOUR_CACHE_CONTROL = 'public, max-age=1';
 /** Texts of one answer for different CDNs and tokens that are kept with it. */
 const FLAVOUR_TEXTS_MAX = 32;
 const PLAYLIST_TYPE = 'application/vnd.apple.mpegurl';
-const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 /**
  * The edge: `GET /live/{id}/master.m3u8` for each session, everything else of a stream as a CDN serves it, and below
@@ -85,9 +85,10 @@ export function createEdgeApp(settings: EdgeSettings, deps: EdgeDeps): EdgeApp {
       target.kind === 'multivariant' || flavour !== undefined ? snapshots.current(waitUntil) : undefined,
     ]);
     const { content } = answer;
+    const picture = view === undefined ? undefined : viewerPicture(view.picture, url.hostname);
     if (answer.status !== 200) return errorAnswer(answer);
-    if (view !== undefined && content.kind === 'ladder') {
-      const written = await sessions.write(content.ladder, view.picture, {
+    if (picture !== undefined && content.kind === 'ladder') {
+      const written = await sessions.write(content.ladder, picture, {
         streamId: target.streamId,
         prefix,
         query: url.searchParams,
@@ -99,9 +100,9 @@ export function createEdgeApp(settings: EdgeSettings, deps: EdgeDeps): EdgeApp {
       counters.add('edge_playlists_total', `kind="${written.kind}"`);
       return sessionAnswer(written.text, request);
     }
-    if (view !== undefined && content.kind === 'playlist' && target.kind === 'playlist') {
+    if (picture !== undefined && content.kind === 'playlist' && target.kind === 'playlist') {
       const { streamId, renditionId } = target;
-      const cdn = flavourCdn(view.picture, streamId, renditionId, flavour ?? '');
+      const cdn = flavourCdn(picture, streamId, renditionId, flavour ?? '');
       const folder = `${cdn?.baseUrl ?? ''}${prefix}/live/${streamId}/${renditionId}/`;
       const body = flavourText(answer, folder, () => withMediaUriBase(content.playlist, folder));
       const cacheControl = answer.freshUntilMs === 0 ? 'no-cache' : FLAVOUR_CACHE_CONTROL;
@@ -223,7 +224,7 @@ function steeringBase({ STEERING_PUBLIC_URL, EDGE_STEERING_URLS }: EdgeSettings,
   const known = EDGE_STEERING_URLS[0] ?? '';
   if (STEERING_PUBLIC_URL !== '') return STEERING_PUBLIC_URL;
   const steering = new URL(known);
-  if (!LOOPBACK.test(steering.hostname) || LOOPBACK.test(request.hostname)) return known;
+  if (!isLoopback(steering.hostname) || isLoopback(request.hostname)) return known;
   steering.hostname = request.hostname;
   return steering.origin;
 }

@@ -27,7 +27,7 @@ import { createPlaybackListener } from '#origin/http/playback-listener.ts';
 import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
 import { createUploadRoutes } from '#origin/http/upload-routes.ts';
 import { LiveStreams } from '#origin/live/live-streams.ts';
-import { createPlayerRoutes } from '#origin/player/player-routes.ts';
+import { createPlayerRoutes, type PlayerEdge } from '#origin/player/player-routes.ts';
 import { keepStreamKey } from '#origin/ready-made-key.ts';
 import type { UnnamedSettings } from '#origin/registry/stream-registry.ts';
 import { createSessionRoutes } from '#origin/sessions/session-routes.ts';
@@ -49,6 +49,8 @@ export type OriginDeps = {
    * for every answer, so that it may tell a port that is known later. Without it those of the settings.
    */
   readonly ingestUrls?: (host: string) => readonly string[];
+  /** The edge that the player page begins at, for a viewer that reaches this machine by the name `host`. */
+  readonly playerEdge?: (host: string) => PlayerEdge | undefined;
 };
 
 /** A stream that is to be there from the start. */
@@ -250,7 +252,15 @@ function createApp(
   });
   app.route('/', createHealthRoutes({ metricsText: control.metricsText, isServing, checks }));
   const mediaOrigins = [...(publicUrl === '' ? [] : [publicUrl]), ...settings.ORIGIN_PLAYER_MEDIA_ORIGINS];
-  if (settings.ORIGIN_PLAYER) app.route('/', createPlayerRoutes({ logger, mediaOrigins }));
+  if (settings.ORIGIN_PLAYER)
+    app.route(
+      '/',
+      createPlayerRoutes({
+        logger,
+        mediaOrigins,
+        ...(deps.playerEdge === undefined ? {} : { edge: deps.playerEdge }),
+      }),
+    );
   return app;
 }
 

@@ -37,7 +37,13 @@ const OUTPUT_BYTES_MAX = 256 * 1024;
 export async function startSystem(settings: SystemSettings = {}): Promise<SystemProcess> {
   const dataDir = await mkdtemp(join(tmpdir(), 'live-system-'));
   const adminToken = randomBytes(24).toString('base64url');
-  const ports = { RTMP_PORT: '0', ORIGIN_PORT: '0', TRANSCODER_PORT: '0', STEERING_PORT: '0' };
+  const ports = {
+    RTMP_PORT: '0',
+    ORIGIN_PORT: '0',
+    TRANSCODER_PORT: '0',
+    STEERING_PORT: '0',
+    EDGE_PORT: '0',
+  };
   // A measured system has no CDN but those that the measurement brings.
   const cdns = { LOCAL_CDNS: 'off', LOCAL_CDN_PORTS: '0,0' };
   const child = spawn(process.execPath, [MAIN], {

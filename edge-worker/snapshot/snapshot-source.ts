@@ -57,7 +57,8 @@ export class SnapshotSource {
         waitUntil(refreshing);
       }
     }
-    if (this.#copy === undefined && this.#refreshing !== undefined) await this.#briefly(this.#refreshing);
+    // A copy that nobody has needed for a while is worth a moment; one of a second ago is not.
+    if (this.#refreshing !== undefined && this.#state() !== 'live') await this.#briefly(this.#refreshing);
     const state = this.#state();
     this.#deps.counters.add('edge_snapshot_lookups_total', `state="${state}"`);
     return { picture: this.#copy?.picture ?? this.#baked, state };

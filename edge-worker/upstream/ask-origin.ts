@@ -18,6 +18,9 @@ export type OriginOutcome =
   | { readonly kind: 'invalid' }
   | { readonly kind: 'failed' };
 
+/** Statuses that mean something to a viewer: the rest are an origin's own trouble. */
+const PASSED_ON: ReadonlySet<number> = new Set([200, 400, 401, 403, 404]);
+
 /** The answer is no good, whatever its status; the message is for nobody. */
 class BadAnswerError extends Error {
   override readonly name = 'BadAnswerError';
@@ -62,7 +65,7 @@ async function ask(
   });
   heard();
   const { status, headers } = response;
-  if (status !== 200 && status !== 400 && status !== 404) {
+  if (!PASSED_ON.has(status)) {
     await response.body?.cancel();
     return { kind: 'failed' };
   }

@@ -4,7 +4,7 @@ import type { PlaybackTarget } from '#edge-worker/http/playback-path.ts';
 
 /** What an origin answered, as plain bytes: shared by all who wait for it and kept. Nobody may write to it. */
 export type UpstreamAnswer = {
-  /** 200, 400 or 404. */
+  /** 200, 400, 401, 403 or 404. */
   readonly status: number;
   readonly body: Uint8Array<ArrayBuffer>;
   readonly contentType: string;
@@ -38,7 +38,11 @@ const MISSING_FRESH_MS = 500;
 /** How long an answer is fresh by its headers, ms. @spec RFC 9111 §4.2 */
 export function freshForMs(target: PlaybackTarget, status: number, headers: Headers): number {
   const control = headers.get('cache-control') ?? '';
-  if (status === 400 || /(?:^|[\s,])(?:no-store|no-cache|private)(?:[\s,=]|$)/i.test(control)) return 0;
+  if (
+    (status !== 200 && status !== 404) ||
+    /(?:^|[\s,])(?:no-store|no-cache|private)(?:[\s,=]|$)/i.test(control)
+  )
+    return 0;
   const maxAge = /(?:^|[\s,])(?:s-maxage|max-age)="?(\d{1,9})/i.exec(control);
   const ms = maxAge === null ? 0 : Math.max(0, Number(maxAge[1]) - ageOf(headers)) * 1_000;
   if (status !== 200) return Math.min(ms, MISSING_FRESH_MS);

@@ -52,7 +52,7 @@ export class Upstream {
   }
 
   /**
-   * The answer for a target: 200, 400 or 404.
+   * The answer for a target: 200, 400, 401, 403 or 404.
    *
    * @param waitUntil keeps the shared request alive when the viewer who began it leaves
    * @throws {EdgeProblem} when there is none; 404 when origins are silent, because that makes players leave at once
@@ -87,14 +87,17 @@ export class Upstream {
     waitUntil: WaitUntil,
   ): Flight {
     const nowMs = this.#deps.clock.nowMs();
-    const limits = this.#limits(target, kept, nowMs);
-    const totalMs = limits.reduce((sum, limit) => sum + limit, 0) + BODY_LIMIT_MS + WAITER_GRACE_MS;
-    const answer = this.#load(key, target, kept, limits, waitUntil).finally(() => {
+    // Only a stream that is about to begin lets the request for its ladder wait.
+    const isThere = target.kind === 'multivariant' && kept?.status === 200;
+    const dueAtMs = nowMs + (isThere ? 0 : this.#edges.dueInMs(target, nowMs));
+    const { originUrls, firstByteMarginMs } = this.#settings;
+    const endsAtMs = dueAtMs + 2 * originUrls.length * firstByteMarginMs + BODY_LIMIT_MS + WAITER_GRACE_MS;
+    const answer = this.#load(key, target, kept, dueAtMs, waitUntil).finally(() => {
       if (this.#flights.get(key) === flight) this.#flights.delete(key);
     });
     // Whoever waits hears of a failure; if nobody does any more, nobody needs to.
     answer.catch(() => undefined);
-    const flight: Flight = { answer, endsAtMs: nowMs + totalMs };
+    const flight: Flight = { answer, endsAtMs };
     this.#flights.set(key, flight);
     return flight;
   }
@@ -115,20 +118,11 @@ export class Upstream {
     }
   }
 
-  /** First-byte limits, one for each origin that may be asked: the first may hold the request until it is due. */
-  #limits(target: PlaybackTarget, kept: UpstreamAnswer | undefined, nowMs: number): number[] {
-    const { originUrls, firstByteMarginMs } = this.#settings;
-    // Only a stream that is about to begin lets the request for its ladder wait.
-    const isThere = target.kind === 'multivariant' && kept?.status === 200;
-    const dueInMs = isThere ? 0 : this.#edges.dueInMs(target, nowMs);
-    return originUrls.map((_, index) => (index === 0 ? dueInMs : 0) + firstByteMarginMs);
-  }
-
   async #load(
     key: string,
     target: PlaybackTarget,
     kept: UpstreamAnswer | undefined,
-    limits: readonly number[],
+    dueAtMs: number,
     waitUntil: WaitUntil,
   ): Promise<UpstreamAnswer> {
     const found = await this.#place?.match(key, target);
@@ -137,7 +131,7 @@ export class Upstream {
       return found;
     }
     this.#deps.counters.add('edge_answers_total', 'from="upstream"');
-    const outcomes = await this.#askInTurn(target, limits);
+    const outcomes = await this.#askInTurn(target, dueAtMs);
     const answered = outcomes.find((outcome) => outcome.kind === 'answered');
     if (answered !== undefined) {
       this.#keep(key, target, answered.answer);
@@ -168,8 +162,7 @@ export class Upstream {
     if (target.kind === 'playlist' && target.directives.block !== undefined) {
       // A late broadcaster is not a dead origin: as long as one speaks, viewers get the playlist as it is and wait.
       const plain: PlaybackTarget = { ...target, directives: { block: undefined, form: 'full' } };
-      const limits = this.#settings.originUrls.map(() => this.#settings.firstByteMarginMs);
-      const asked = await this.#askInTurn(plain, limits);
+      const asked = await this.#askInTurn(plain, nowMs);
       const spoke = asked.find((outcome) => outcome.kind === 'answered' && outcome.answer.status === 200);
       if (spoke !== undefined && 'answer' in spoke)
         return { ...spoke.answer, cacheControl: 'no-cache', freshUntilMs: 0 };
@@ -183,7 +176,7 @@ export class Upstream {
       this.#edges.saw(target.streamId, target.renditionId, answer.content.playlist.read, nowMs);
     // A stale ladder is of use still; anything else that is not fresh is not.
     const isUseful = answer.freshUntilMs > nowMs || target.kind === 'multivariant';
-    if (isUseful && answer.status !== 400) this.#memory.set(key, answer);
+    if (isUseful && (answer.status === 200 || answer.status === 404)) this.#memory.set(key, answer);
     else this.#memory.delete(key);
   }
 
@@ -191,7 +184,7 @@ export class Upstream {
    * Asks one origin after the other: the next when one has failed, or is silent for longer than it may be, which is then
    * still listened to. Ends with the first answer, or when all have failed or the last one's time is up.
    */
-  #askInTurn(target: PlaybackTarget, limits: readonly number[]): Promise<OriginOutcome[]> {
+  #askInTurn(target: PlaybackTarget, dueAtMs: number): Promise<OriginOutcome[]> {
     const urls = this.#origins.of(target.streamId);
     const outcomes: OriginOutcome[] = [];
     const abort = new AbortController();
@@ -210,7 +203,9 @@ export class Upstream {
         const url = urls[index];
         if (url === undefined) return finish();
         started++;
-        timer = clock.after(limits[index] ?? 0, startNext);
+        // Until it is due an origin may rightly hold the request, whichever is asked.
+        const dueInMs = Math.max(0, dueAtMs - clock.nowMs());
+        timer = clock.after(dueInMs + this.#settings.firstByteMarginMs, startNext);
         const heard = (): void => {
           if (started !== index + 1 || abort.signal.aborted) return;
           timer?.cancel();

@@ -3,6 +3,9 @@ import { bundlePlayer, type PlayerAsset, type PlayerAssets } from '#origin/playe
 import { STREAM_ID_PATTERN } from '#protocol/ingest/publish-session.ts';
 import type { Logger } from '#runtime/log.ts';
 
+/** An edge that gives each viewer a playlist, and all that the viewer may be sent to from there. */
+export type PlayerEdge = { readonly url: string; readonly mediaOrigins: readonly string[] };
+
 /** What the player page needs from its service. */
 export type PlayerRoutesDeps = {
   readonly logger: Logger;
@@ -11,6 +14,8 @@ export type PlayerRoutesDeps = {
    * They go into the page's Content-Security-Policy; without any, the page talks to its own host only.
    */
   readonly mediaOrigins?: readonly string[];
+  /** Where the page begins, for a viewer that reaches us by the name `host`; without it at this origin. */
+  readonly edge?: (host: string) => PlayerEdge | undefined;
   /** Replaces the bundler; for tests. */
   readonly bundle?: () => Promise<PlayerAssets>;
 };
@@ -24,16 +29,21 @@ export type PlayerRoutesDeps = {
 export function createPlayerRoutes(deps: PlayerRoutesDeps): Hono {
   const assets = (deps.bundle ?? bundlePlayer)();
   assets.catch((error: unknown) => deps.logger.error({ err: error }, 'the player page does not bundle'));
-  const policy = contentSecurityPolicy(deps.mediaOrigins ?? []);
   const app = new Hono();
 
-  const page = async (context: Context): Promise<Response> =>
-    send(context, (await assets).page, {
+  const page = async (context: Context): Promise<Response> => {
+    const { hostname } = new URL(context.req.url);
+    const edge = HOST_PATTERN.test(hostname) ? deps.edge?.(hostname) : undefined;
+    const mediaOrigins = [...(deps.mediaOrigins ?? []), ...(edge === undefined ? [] : edge.mediaOrigins)];
+    const headers = {
       'cache-control': 'no-cache',
-      'content-security-policy': policy,
+      'content-security-policy': contentSecurityPolicy(mediaOrigins),
       'referrer-policy': 'same-origin',
       'x-frame-options': 'SAMEORIGIN',
-    });
+    };
+    const { page: asset } = await assets;
+    return edge === undefined ? send(context, asset, headers) : sendWithEdge(asset, headers, edge);
+  };
   app.get('/', page);
   app.get('/watch/:id', async (context, next) =>
     STREAM_ID_PATTERN.test(context.req.param('id')) ? page(context) : next(),
@@ -44,6 +54,18 @@ export function createPlayerRoutes(deps: PlayerRoutesDeps): Hono {
     return send(context, file, { 'cache-control': 'public, max-age=31536000, immutable' });
   });
   return app;
+}
+
+/** Host names and addresses: the header is a stranger's text and goes into the page. */
+const HOST_PATTERN = /^[A-Za-z0-9.-]{1,253}$|^\[[0-9A-Fa-f:.]{2,45}\]$/;
+
+/** The page for a viewer of an edge: says where it is, which is not the same for all, so it is made anew. */
+function sendWithEdge(asset: PlayerAsset, headers: Record<string, string>, edge: PlayerEdge): Response {
+  const html = new TextDecoder().decode(asset.body);
+  const said = html.replace('<head>', `<head>\n    <meta name="playback-edge" content="${edge.url}" />`);
+  return new Response(said, {
+    headers: { ...headers, 'content-type': asset.contentType, 'x-content-type-options': 'nosniff' },
+  });
 }
 
 function send(context: Context, asset: PlayerAsset, headers: Record<string, string>): Response {
