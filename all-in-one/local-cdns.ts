@@ -7,12 +7,13 @@ import type { Disposable, DisposableStack } from '#runtime/lifecycle.ts';
 import type { Logger } from '#runtime/log.ts';
 import { choice, port, text, type SettingsOf, type SettingsSchema } from '#runtime/config/settings.ts';
 
-const CDN_NAMES = ['local-a', 'local-b', 'local-c', 'local-d'] as const;
+/** The names that local CDNs have, in this order. */
+export const LOCAL_CDN_NAMES = ['local-a', 'local-b', 'local-c', 'local-d'] as const;
 
 const cdnPorts = z
   .string()
   .transform((value) => value.split(',').map((entry) => entry.trim()))
-  .pipe(z.array(port).min(1).max(CDN_NAMES.length));
+  .pipe(z.array(port).min(1).max(LOCAL_CDN_NAMES.length));
 
 /** What can be set about the CDNs that `npm start` brings up on this machine. */
 export const LOCAL_CDN_SETTINGS = {
@@ -58,7 +59,7 @@ export async function planLocalCdns(
   const host = settings.LOCAL_CDN_HOST;
   const ports = await freePorts(settings.LOCAL_CDN_PORTS, host);
   const cdns = ports.map((port, index) => ({
-    name: CDN_NAMES[index] ?? '',
+    name: LOCAL_CDN_NAMES[index] ?? '',
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     host,
     port,

@@ -1,9 +1,8 @@
 import { join } from 'node:path';
 import { checkPortsFree, type WantedPort } from '#all-in-one/free-ports.ts';
 import { DemoPublisher } from '#all-in-one/demo-publisher.ts';
-import { registerLocalCdns } from '#all-in-one/cdn-registration.ts';
 import { lanAddresses } from '#all-in-one/lan-addresses.ts';
-import { planLocalCdns, startLocalCdns } from '#all-in-one/local-cdns.ts';
+import { LOCAL_CDN_NAMES, planLocalCdns, startLocalCdns } from '#all-in-one/local-cdns.ts';
 import { sayWhenLive } from '#all-in-one/on-air.ts';
 import type { AllInOneSettings } from '#all-in-one/settings.ts';
 import { openSharedDatabase } from '#all-in-one/shared-database.ts';
@@ -11,6 +10,7 @@ import type { SummaryFacts } from '#all-in-one/summary.ts';
 import type { EdgeNodeSettings } from '#edge-worker/node/edge-node-settings.ts';
 import { createEdge } from '#edge-worker/node/service.ts';
 import type { PlayerEdge } from '#origin/player/player-routes.ts';
+import { registerCdns } from '#cdn/registration.ts';
 import { createOrigin } from '#origin/service.ts';
 import type { OriginSettings } from '#origin/settings.ts';
 import { keepAccessKeys } from '#runtime/access-keys-file.ts';
@@ -138,7 +138,11 @@ async function start(
   );
   started.add('steering', steering, () => steering.close());
   if (settings.localCdns.LOCAL_CDNS !== 'off')
-    await registerLocalCdns(localCdns.cdns, { url: steering.url, adminToken: settings.origin.ADMIN_TOKEN });
+    await registerCdns(
+      localCdns.cdns,
+      { url: steering.url, adminToken: settings.origin.ADMIN_TOKEN, reason: 'npm start' },
+      LOCAL_CDN_NAMES,
+    );
 
   const edge = await createEdge(
     edgeSettings(settings, { originUrl: origin.url, steeringUrl: steering.url }),

@@ -38,7 +38,17 @@ export class SettingsError extends Error {
 }
 
 /** Variables that begin with one of these are ours: one that no schema knows is a mistake, not somebody else's. */
-const OWN_PREFIXES = ['ORIGIN_', 'RTMP_', 'INGEST_', 'TRANSCODER_', 'STEERING_', 'EDGE_', 'LIVE_', 'LOCAL_CDN', 'CDN_'] as const;
+const OWN_PREFIXES = [
+  'ORIGIN_',
+  'RTMP_',
+  'INGEST_',
+  'TRANSCODER_',
+  'STEERING_',
+  'EDGE_',
+  'LIVE_',
+  'LOCAL_CDN',
+  'CDN_',
+] as const;
 
 /** A TCP port; 0 asks the system for any free one. */
 export const port = z

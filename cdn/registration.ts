@@ -1,28 +1,38 @@
 import { z } from 'zod';
-import type { LocalCdn } from '#all-in-one/local-cdns.ts';
 
 /** Steering did not take a local CDN. */
-export class CdnRegistrationError extends Error {
+export class RegistrationError extends Error {
   readonly code = 'cdn_registration_failed';
-  override readonly name = 'CdnRegistrationError';
+  override readonly name = 'RegistrationError';
 }
 
-const LOCAL_NAME = /^local-[a-d]$/;
 const ANSWER_DEADLINE_MS = 5_000;
-const REASON = 'npm start';
 
 const KnownCdn = z.object({ name: z.string(), baseUrl: z.string(), enabled: z.boolean() });
 const KnownCdns = z.object({ cdns: z.array(KnownCdn) });
 
+/** A CDN as steering is to know it. */
+export type RegisteredCdn = { readonly name: string; readonly url: string };
+
+export type SteeringApi = {
+  /** `http://host:port` of the steering server. */
+  readonly url: string;
+  readonly adminToken: string;
+  /** What the audit log says. */
+  readonly reason: string;
+};
+
 /**
- * Tells steering of the local CDNs: adds those it does not know, corrects addresses, and disables local CDNs of an earlier
- * start that are not there now. Weights stay as operators have set them.
+ * Tells steering of CDNs: adds those it does not know, corrects addresses and enables them, and disables those of
+ * `ours` that are not among them. Weights stay as operators have set them.
  *
- * @throws {CdnRegistrationError}
+ * @param ours names that nobody else uses
+ * @throws {RegistrationError}
  */
-export async function registerLocalCdns(
-  cdns: readonly LocalCdn[],
-  steering: { readonly url: string; readonly adminToken: string },
+export async function registerCdns(
+  cdns: readonly RegisteredCdn[],
+  steering: SteeringApi,
+  ours: readonly string[] = [],
 ): Promise<void> {
   const { cdns: known } = KnownCdns.parse(await (await call(steering, 'GET', '/api/v1/cdns')).json());
   for (const { name, url } of cdns) {
@@ -32,11 +42,9 @@ export async function registerLocalCdns(
       await change(steering, name, { baseUrl: url, enabled: true });
   }
   for (const { name, enabled } of known)
-    if (LOCAL_NAME.test(name) && enabled && !cdns.some((cdn) => cdn.name === name))
+    if (ours.includes(name) && enabled && !cdns.some((cdn) => cdn.name === name))
       await change(steering, name, { enabled: false });
 }
-
-type SteeringApi = { readonly url: string; readonly adminToken: string };
 
 async function change(steering: SteeringApi, name: string, patch: object): Promise<void> {
   const seen = await call(steering, 'GET', `/api/v1/cdns/${name}`);
@@ -45,7 +53,7 @@ async function change(steering: SteeringApi, name: string, patch: object): Promi
 }
 
 async function call(
-  { url, adminToken }: SteeringApi,
+  { url, adminToken, reason }: SteeringApi,
   method: string,
   path: string,
   body?: object,
@@ -59,10 +67,10 @@ async function call(
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       ...(etag === undefined ? {} : { 'if-match': etag }),
     },
-    ...(body === undefined ? {} : { body: JSON.stringify({ ...body, reason: REASON }) }),
+    ...(body === undefined ? {} : { body: JSON.stringify({ ...body, reason }) }),
   });
   if (!answer.ok)
-    throw new CdnRegistrationError(
+    throw new RegistrationError(
       `steering answered ${answer.status} to ${method} ${path}: ${await answer.text()}`,
     );
   return answer;
