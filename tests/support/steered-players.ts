@@ -3,13 +3,17 @@ import { createServer, type ServerResponse } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import type { Browser } from 'playwright-core';
+import { LOW_LATENCY_LOAD_POLICIES } from '#origin/player/browser/load-policy.ts';
 import type { SteeringManifest } from '#protocol/steering/steering-manifest.ts';
 import { steeredPlaylist } from '#tests/support/steered-playlist.ts';
 import { waitFor } from '#tests/support/wait-for.ts';
 
 export const PLAYERS = ['hls.js', 'shaka-player'] as const;
-/** `hls.js-default` is hls.js without any setting, as near to the live edge as the playlist says. */
-export type PlayerName = (typeof PLAYERS)[number] | 'hls.js-default';
+/**
+ * `hls.js-default` is hls.js without any setting, as near to the live edge as the playlist says; `hls.js-page` has the load
+ * policies of our player page.
+ */
+export type PlayerName = (typeof PLAYERS)[number] | 'hls.js-default' | 'hls.js-page';
 
 /** A player in Chromium that plays a steered playlist. */
 export type SteeredPlayer = {
@@ -53,12 +57,21 @@ const require = createRequire(import.meta.url);
 const SCRIPTS: Readonly<Record<PlayerName, string>> = {
   'hls.js': require.resolve('hls.js/dist/hls.min.js'),
   'hls.js-default': require.resolve('hls.js/dist/hls.min.js'),
+  'hls.js-page': require.resolve('hls.js/dist/hls.min.js'),
   'shaka-player': require.resolve('shaka-player/dist/shaka-player.compiled.js'),
 };
 /** As their authors ship them, but for a distance to the live edge that a busy machine can keep. */
 const START: Readonly<Record<PlayerName, string>> = {
   'hls.js': startHlsJs('{ liveSyncDuration: 4 }'),
   'hls.js-default': startHlsJs('{}'),
+  'hls.js-page': startHlsJs(
+    JSON.stringify({
+      ...LOW_LATENCY_LOAD_POLICIES,
+      lowLatencyMode: true,
+      maxLiveSyncPlaybackRate: 1.5,
+      enableWorker: false,
+    }),
+  ),
   'shaka-player': `
     const player = new shaka.Player();
     player.addEventListener('error', ({ detail }) => errors.push([detail.code, detail.data, detail.message].join(' ')));
