@@ -17,7 +17,7 @@ import { getRequestListener } from '@hono/node-server';
 import { answerClientErrors } from '#runtime/http/client-errors.ts';
 import { limitConnections } from '#runtime/http/connection-limits.ts';
 import type { HttpMetrics } from '#runtime/http/http-metrics.ts';
-import { ProblemError, problemParts } from '#runtime/http/problem.ts';
+import { ProblemError, problemParts, problemResponse } from '#runtime/http/problem.ts';
 
 /** What a service listens with. */
 export type HttpListenOptions = {
@@ -86,7 +86,11 @@ const CONNECTIONS_MAX = 19_000;
  */
 export async function listen(fetch: FetchHandler, options: HttpListenOptions): Promise<RunningHttpServer> {
   // HTTP/1.0 knows no Host, and the health checks of load balancers still speak it.
-  const respond = getRequestListener(fetch, { overrideGlobalObjects: false, hostname: 'localhost' });
+  const respond = getRequestListener(fetch, {
+    overrideGlobalObjects: false,
+    hostname: 'localhost',
+    errorHandler: refuseRequest,
+  });
   const { first, metrics } = options;
   const listener = (...args: Parameters<typeof respond>): void => {
     if ((args[0].url?.length ?? 0) > URL_CHARS_MAX) refuseUrl(args[1], metrics);
@@ -122,6 +126,16 @@ export async function listen(fetch: FetchHandler, options: HttpListenOptions): P
     server,
     close: (graceMs = 2_000) => closeServer(server, connections, graceMs),
   };
+}
+
+/** A target or host that no URL can be made of. What an app throws has been answered by its own `onError` before. */
+function refuseRequest(error: unknown): Response {
+  const isRequest = error instanceof Error && error.name === 'RequestError';
+  return problemResponse(
+    isRequest
+      ? new ProblemError(400, 'request_malformed', 'The request target or the Host header is not one.')
+      : new ProblemError(500, 'internal_error', 'Something failed on our side; try again.'),
+  );
 }
 
 function refuseUrl(outgoing: NodeResponse, metrics: HttpMetrics | undefined): void {
