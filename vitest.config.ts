@@ -10,7 +10,7 @@ export default defineConfig({
           name: 'unit',
           include: [
             '{protocol,runtime,origin,transcoder,steering,edge-worker,cdn,all-in-one,bench}/**/*.test.ts',
-            'tests/{tidy,support}/**/*.test.ts',
+            'tests/{tidy,support,sim}/**/*.test.ts',
           ],
           exclude: ['**/*.service.test.ts', 'node_modules/**'],
           testTimeout: 20_000,
@@ -20,7 +20,7 @@ export default defineConfig({
         test: {
           name: 'service',
           include: ['**/*.service.test.ts', 'tests/**/*.test.ts'],
-          exclude: ['node_modules/**', 'tests/{tidy,support}/**/!(*.service).test.ts'],
+          exclude: ['node_modules/**', 'tests/{tidy,support,sim}/**/!(*.service).test.ts'],
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 60_000,

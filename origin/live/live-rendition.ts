@@ -213,9 +213,11 @@ export class LiveRendition {
       segment.partsUntilMs = nowMs + this.#partsRetainedMs;
     }
     for (const segment of this.#window.evict()) {
-      // @spec rfc8216bis §6.2.2: from its first appearance, its own duration and the longest playlist that held it.
+      // @spec rfc8216bis §6.2.2: from its first appearance, its own duration and the longest playlist that held it. A
+      // playlist that stood still for a while has held it longer than it is long itself.
       const sinceMs = segment.completedAtMs ?? nowMs;
-      this.#context.retain(this.id, segment, sinceMs + segment.durationMs + this.#longestListedMs);
+      const untilMs = sinceMs + segment.durationMs + this.#longestListedMs;
+      this.#context.retain(this.id, segment, Math.max(untilMs, nowMs + this.#partsRetainedMs));
     }
   }
 

@@ -65,9 +65,11 @@ export const TAIL_MS = 700;
 const SEGMENTS_LISTED_MIN = 6;
 /**
  * Numbers left out before a new playlist at the same URLs: requests for the next segments of the old one may have been
- * answered with its end, and caches remember that; after a restart, what was recorded of it may be a little old.
+ * answered with its end, and caches remember that.
  */
 const NEW_PLAYLIST_MSN_MARGIN = 3;
+/** A number that is known from records alone may be so old; what was listed since has used others up. */
+const RECORDED_MSN_AGE_MAX_MS = 12_000;
 
 /** One stream: its publish session, its presentation of the moment, and the memory of both. */
 export class LiveStream {
@@ -232,8 +234,13 @@ export class LiveStream {
     if (presentation?.canContinue(input.presentation, continuedMsn) === true)
       return { firstMsn: continuedMsn, isContinued: true };
     if (lastNumber === 0) return { firstMsn, isContinued: false };
+    const { ticks, timescale } = input.presentation.segmentDuration;
+    const unrecorded =
+      input.lastMsnFloor > this.#lastMsn
+        ? Math.ceil((RECORDED_MSN_AGE_MAX_MS * timescale) / (ticks * 1000))
+        : 0;
     return {
-      firstMsn: this.#firstMsnAfter(lastNumber + NEW_PLAYLIST_MSN_MARGIN, input),
+      firstMsn: this.#firstMsnAfter(lastNumber + NEW_PLAYLIST_MSN_MARGIN + unrecorded, input),
       isContinued: false,
     };
   }
