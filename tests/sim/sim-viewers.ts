@@ -6,8 +6,8 @@ import type { SimOrigin } from '#tests/sim/sim-origin.ts';
 import { viewOf, type PlaylistView } from '#tests/sim/playlist-view.ts';
 import type { SimWorld } from '#tests/sim/sim-world.ts';
 
-/** Held for three target durations at most; expired requests are looked for now and then. */
-const HOLD_MAX_MS = 3 * TARGET_DURATION_MS + 300;
+/** Held for three target durations at most; a request may wait for two things, and is looked for four times a second. */
+const HOLD_MAX_MS = 3 * TARGET_DURATION_MS + 600;
 const RETRY_MS = { least: 50, most: 500 };
 
 /** Where requests go: a CDN node has its origin, and an origin that does not hold the stream asks one that does. */

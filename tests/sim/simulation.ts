@@ -93,8 +93,8 @@ class Simulation {
   async run(): Promise<SimReport> {
     const world = this.#world;
     const watching = this.#viewers.map((viewer) => viewer.watch(() => this.#isOver));
-    // A rejection is looked at when all are awaited.
-    const all = Promise.allSettled(watching);
+    let crash: unknown;
+    for (const each of watching) each.catch((error: unknown) => (crash ??= error));
     this.#nextFault();
     await this.#pass(this.#faultsMs);
     this.#heal();
@@ -110,7 +110,7 @@ class Simulation {
     this.#isOver = true;
     for (const origin of this.#origins) origin.kill();
     await this.#pass(2_000, false);
-    for (const outcome of await all) if (outcome.status === 'rejected') throw outcome.reason;
+    if (crash !== undefined) throw new Error('a viewer failed', { cause: crash });
     if (world.failure !== undefined) throw world.failure;
     return { checks: world.checks, faults: this.#faults, sessions: this.#sessions };
   }
