@@ -12,6 +12,8 @@ export type SystemProcess = {
   readonly pid: number;
   /** `http://127.0.0.1:port`. */
   readonly originUrl: string;
+  /** `http://127.0.0.1:port` of the edge. */
+  readonly edgeUrl: string;
   /** `rtmp://127.0.0.1:port/app`; a stream key comes after it. */
   readonly rtmpUrl: string;
   readonly adminToken: string;
@@ -72,8 +74,8 @@ export async function startSystem(settings: SystemSettings = {}): Promise<System
     if (left.length > 0) throw new Error(`the system left ${left.length} processes behind\n${output}`);
   };
   try {
-    const { originUrl, rtmpUrl } = await ready(() => output, exited);
-    return { pid: child.pid ?? 0, originUrl, rtmpUrl, adminToken, output: () => output, stop };
+    const urls = await ready(() => output, exited);
+    return { pid: child.pid ?? 0, ...urls, adminToken, output: () => output, stop };
   } catch (error) {
     if (child.exitCode === null) await stop();
     throw error;
@@ -83,7 +85,7 @@ export async function startSystem(settings: SystemSettings = {}): Promise<System
 async function ready(
   output: () => string,
   exited: Promise<unknown>,
-): Promise<{ originUrl: string; rtmpUrl: string }> {
+): Promise<Pick<SystemProcess, 'originUrl' | 'edgeUrl' | 'rtmpUrl'>> {
   let ended = false;
   void exited.then(() => {
     ended = true;
@@ -93,7 +95,9 @@ async function ready(
     // The summary is printed when everything is ready, see `all-in-one/summary.ts`.
     const originUrl = /^ *Watch +(http:\/\/\S+)\/$/m.exec(output())?.[1];
     const rtmpUrl = /^ *RTMP server +(rtmp:\/\/\S+)$/m.exec(output())?.[1];
-    if (originUrl !== undefined && rtmpUrl !== undefined) return { originUrl, rtmpUrl };
+    const edgeUrl = /^ *Edge +(http:\/\/\S+)\/live\//m.exec(output())?.[1];
+    if (originUrl !== undefined && edgeUrl !== undefined && rtmpUrl !== undefined)
+      return { originUrl, edgeUrl, rtmpUrl };
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error(

@@ -156,7 +156,7 @@ describe.skipIf(hasNoPostgres)('players in Chromium, steered over nginx and Varn
       await api('POST', '/api/v1/cdns', { name, baseUrl: tcp.url, reason: 'the test begins' });
     }
     players = await startSteeredPlayers({
-      playlistUrl: stream.playlistUrl,
+      edgeUrl: live.process.edgeUrl,
       steeringUrl,
       streamId: stream.id,
       // Each has a host of its own, as in life: Shaka bans hosts, whatever their port.

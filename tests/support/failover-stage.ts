@@ -91,7 +91,7 @@ export class FailoverStage {
       cdns.set(name, { name, cache, behind, front: await startBreakableCdn(cache.url) });
     }
     const players = await startSteeredPlayers({
-      playlistUrl: stream.playlistUrl,
+      edgeUrl: live.process.edgeUrl,
       steeringUrl: steeringFront.url,
       streamId: stream.id,
       cdns: new Map([...cdns].map(([name, { front }]) => [name, `http://${name}.localhost:${front.port}`])),

@@ -5,7 +5,6 @@ import type { AddressInfo } from 'node:net';
 import type { Browser } from 'playwright-core';
 import { LOW_LATENCY_LOAD_POLICIES } from '#origin/player/browser/load-policy.ts';
 import type { SteeringManifest } from '#protocol/steering/steering-manifest.ts';
-import { steeredPlaylist } from '#tests/support/steered-playlist.ts';
 import { waitFor } from '#tests/support/wait-for.ts';
 
 export const PLAYERS = ['hls.js', 'shaka-player'] as const;
@@ -44,8 +43,8 @@ export type SteeredPlayers = {
 };
 
 export type SteeredPlayersOptions = {
-  /** URL of the origin's multivariant playlist. */
-  readonly playlistUrl: string;
+  /** `http://host:port` of the edge. */
+  readonly edgeUrl: string;
   /** `http://host:port` of the steering server. */
   readonly steeringUrl: string;
   readonly streamId: string;
@@ -87,38 +86,52 @@ function startHlsJs(config: string): string {
     hls.attachMedia(video);`;
 }
 
-/** Stands in for an edge: gives each session its steered playlist, and the pages that play it. */
+/** What the edge made for a session. */
+type SessionPlaylist = {
+  readonly text: string;
+  readonly serverUri: string;
+  /** What steering says of it at the same time; the edge has named the first of it. */
+  readonly order: readonly string[];
+};
+
+/**
+ * Serves the pages that play, and to each of them its session's playlist as the edge has made it. The edge knows the CDNs as
+ * steering does, by address; players know them by name.
+ */
 export async function startSteeredPlayers(options: SteeredPlayersOptions): Promise<SteeredPlayers> {
-  const answers = new Map<string, Promise<SteeringManifest>>();
+  const playlists = new Map<string, Promise<SessionPlaylist>>();
   const askSteering = async (url: string): Promise<SteeringManifest> => {
     const answer = await fetch(url);
     if (answer.status !== 200) throw new Error(`a player got ${answer.status}`);
     return (await answer.json()) as SteeringManifest;
   };
-  const firstAnswer = (session: string): Promise<SteeringManifest> => {
-    const known = answers.get(session);
+  const askEdge = async (): Promise<SessionPlaylist> => {
+    const answer = await fetch(`${options.edgeUrl}/live/${options.streamId}/master.m3u8?steering=1`);
+    if (answer.status !== 200) throw new Error(`a player got ${answer.status}`);
+    let text = await answer.text();
+    for (const url of options.cdns.values()) {
+      const { port, origin } = new URL(url);
+      text = text.replaceAll(`http://127.0.0.1:${port}/`, `${origin}/`);
+    }
+    const [, serverUri = '', first = ''] = /SERVER-URI="([^"]+)",PATHWAY-ID="([^"]+)"/.exec(text) ?? [];
+    const order = (await askSteering(serverUri))['PATHWAY-PRIORITY'];
+    if (order[0] !== first) throw new Error(`the edge begins with ${first}, steering with ${order[0]}`);
+    return { text, serverUri, order };
+  };
+  const playlistOf = (session: string): Promise<SessionPlaylist> => {
+    const known = playlists.get(session);
     if (known !== undefined) return known;
-    const asked = askSteering(`${options.steeringUrl}/steering/v1/${options.streamId}`);
-    answers.set(session, asked);
+    const asked = askEdge();
+    playlists.set(session, asked);
     return asked;
   };
-  const playlist = async (session: string): Promise<string> => {
-    const manifest = await firstAnswer(session);
-    const master = await (await fetch(options.playlistUrl)).text();
-    const folder = new URL('.', options.playlistUrl).pathname;
-    // Always in the same order: what a player begins with is not what is listed first.
-    const pathways = new Map([...options.cdns].map(([name, base]) => [name, `${base}${folder}`]));
-    return steeredPlaylist({
-      master,
-      pathways,
-      first: manifest['PATHWAY-PRIORITY'][0] ?? '.',
-      serverUri: manifest['RELOAD-URI'] ?? '',
-    });
-  };
+  const orderNow = async (session: string): Promise<readonly string[]> =>
+    (await askSteering((await playlistOf(session)).serverUri))['PATHWAY-PRIORITY'];
   const serve = async (target: string, response: ServerResponse): Promise<void> => {
     const [, kind = '', session = '', name = ''] = target.split('/');
     const player = Object.keys(SCRIPTS).find((known): known is PlayerName => known === name);
-    if (kind === 'master') return send(response, 'application/vnd.apple.mpegurl', await playlist(session));
+    if (kind === 'master')
+      return send(response, 'application/vnd.apple.mpegurl', (await playlistOf(session)).text);
     if (player === undefined) return void response.writeHead(404).end();
     if (kind === 'script') return send(response, 'text/javascript', await readFile(SCRIPTS[player], 'utf8'));
     send(response, 'text/html', page(player, session));
@@ -133,9 +146,8 @@ export async function startSteeredPlayers(options: SteeredPlayersOptions): Promi
 
   return {
     open: (browser, name, session) => openPlayer(browser, name, `${url}/play/${session}/${name}`, options),
-    orderOf: async (session) => (await firstAnswer(session))['PATHWAY-PRIORITY'],
-    orderNow: async (session) =>
-      (await askSteering((await firstAnswer(session))['RELOAD-URI'] ?? ''))['PATHWAY-PRIORITY'],
+    orderOf: async (session) => (await playlistOf(session)).order,
+    orderNow,
     close: async () => {
       server.closeAllConnections();
       await new Promise<void>((resolve) => server.close(() => resolve()));
