@@ -14,6 +14,10 @@ const benches: Readonly<Record<string, Bench>> = {
       'thousands of held requests released, CPU per answer, memory per wait, beside node:http and nginx',
     load: () => import('#bench/origin/origin.ts'),
   },
+  edge: {
+    summary: 'CPU per session playlist and per coalesced waiter, requests that reach the origin',
+    load: () => import('#bench/edge/edge.ts'),
+  },
   steering: {
     summary: 'answers per second of one core, latency at half of that, decision cost, memory, crowds',
     load: () => import('#bench/steering/steering.ts'),
