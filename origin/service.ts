@@ -208,7 +208,10 @@ function createApp(
     '/',
     createUploadRoutes(live, {
       ingestToken: settings.INGEST_TOKEN,
-      ...(cluster && { holdersNote: (id) => cluster.holdersNote(id) }),
+      ...(cluster && {
+        holdersNote: (id) => cluster.holdersNote(id),
+        isAdopting: (id) => cluster.isAdopting(id),
+      }),
     }),
   );
   if (cluster !== undefined) app.route('/', cluster.routes);

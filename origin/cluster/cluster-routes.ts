@@ -5,6 +5,8 @@ import { requireBearer } from '#runtime/http/bearer-auth.ts';
 import { readJson, validate } from '#runtime/http/json-body.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
 import type { LiveStreams } from '#origin/live/live-streams.ts';
+import { AdoptOrder } from '#origin/cluster/holder-upkeep.ts';
+import { encodeStreamImage } from '#origin/cluster/stream-image.ts';
 import type { NodeState } from '#origin/cluster/node-state.ts';
 import { RELAY_PATH } from '#origin/cluster/relay.ts';
 import { createRelayRoutes } from '#origin/cluster/relay-routes.ts';
@@ -15,6 +17,7 @@ export type ClusterRoutesDeps = {
   readonly live: LiveStreams;
   readonly timelines: StreamTimelines;
   readonly describe: () => NodeState;
+  readonly adopt: (order: AdoptOrder) => void;
   /** Called when what this origin holds may have changed. */
   readonly onChange: () => void;
 };
@@ -33,8 +36,7 @@ export function createClusterRoutes(deps: ClusterRoutesDeps): Hono {
   app.use('/internal/v1/*', requireBearer(deps.ingestToken, 'ingest'));
   const streamIdOf = (context: Context): string => validate(StreamPath, context.req.param()).streamId;
   const ofStream = (context: Context, order: { readonly input: { readonly streamId: string } }): void => {
-    if (order.input.streamId !== streamIdOf(context))
-      throw new ProblemError(400, 'validation_failed', 'The body speaks of another stream than the path.');
+    if (order.input.streamId !== streamIdOf(context)) throw otherStream();
   };
 
   app.get('/internal/v1/node', (context) => context.json(deps.describe()));
@@ -56,6 +58,17 @@ export function createClusterRoutes(deps: ClusterRoutesDeps): Hono {
     onChange();
     return context.json({}, 201);
   });
+  app.post(`${STREAM}/adopt`, async (context) => {
+    const order = await readJson(context, AdoptOrder);
+    if (order.holders.streamId !== streamIdOf(context)) throw otherStream();
+    deps.adopt(order);
+    return context.json({}, 202);
+  });
+  app.get(`${STREAM}/window`, (context) => {
+    const image = live.get(streamIdOf(context))?.image;
+    if (image === undefined) throw streamOffline();
+    return context.body(encodeStreamImage(image));
+  });
   app.post(`${STREAM}/session-ended`, async (context) => {
     const { sessionId, reason } = await readJson(context, SessionEnd);
     live.sessionEnded(streamIdOf(context), sessionId, reason);
@@ -72,4 +85,14 @@ export function createClusterRoutes(deps: ClusterRoutesDeps): Hono {
     createRelayRoutes(RELAY_PATH, (streamId) => live.get(streamId)?.playback),
   );
   return app;
+}
+
+function streamOffline(): ProblemError {
+  return new ProblemError(404, 'stream_offline', 'Nobody publishes this stream now.', {
+    headers: { 'cache-control': 'public, max-age=1' },
+  });
+}
+
+function otherStream(): ProblemError {
+  return new ProblemError(400, 'validation_failed', 'The body speaks of another stream than the path.');
 }

@@ -8,12 +8,17 @@ export type HeldStreamsDeps = {
   readonly membership: Membership;
 };
 
+type HeldState = { readonly nodeUrl: string; readonly status: LiveStatus };
+/** A stream as other origins have it. */
+type HeldElsewhere = { readonly newest: StreamHolders; readonly states: readonly HeldState[] };
+
 /** Who holds which stream: what this origin holds, and what the others have said. */
 export class HeldStreams {
   readonly #deps: HeldStreamsDeps;
   readonly #own = new Map<string, StreamHolders>();
   #version = 0;
   #isDraining = false;
+  #others: ReadonlyMap<string, HeldElsewhere> | undefined;
 
   constructor(deps: HeldStreamsDeps) {
     this.#deps = deps;
@@ -66,45 +71,56 @@ export class HeldStreams {
     this.#version += 1;
   }
 
+  /** What the others say has changed. */
+  forgetOthers(): void {
+    this.#others = undefined;
+  }
+
   /** The newest list of a stream's holders that anybody alive has, gone holders included. */
   newest(streamId: string): StreamHolders | undefined {
-    let newest = this.ofOwn(streamId);
-    for (const { held } of this.#deps.membership.states())
-      for (const { holders } of held)
-        if (holders.streamId === streamId && (newest === undefined || holders.version > newest.version))
-          newest = holders;
-    return newest;
+    const own = this.ofOwn(streamId);
+    const others = this.#lookUp().get(streamId)?.newest;
+    if (own === undefined || others === undefined) return own ?? others;
+    return others.version > own.version ? others : own;
   }
 
   /** Living origins that have the stream's media, in the order of its newest list. */
   holdersWithData(streamId: string): string[] {
-    const { ownUrl, live, membership } = this.#deps;
-    const having = new Set(
-      membership
-        .states()
-        .filter(({ held }) => held.some(({ holders }) => holders.streamId === streamId))
-        .map(({ nodeUrl }) => nodeUrl),
-    );
-    if (live.get(streamId) !== undefined) having.add(ownUrl);
+    const states = this.#lookUp().get(streamId)?.states ?? [];
+    const having = new Set(states.map(({ nodeUrl }) => nodeUrl));
+    if (this.ofOwn(streamId) !== undefined) having.add(this.#deps.ownUrl);
     return (this.newest(streamId)?.nodeUrls ?? []).filter((url) => having.has(url));
   }
 
   /** Whether parts reach no other origin that holds the stream either. */
   isLast(streamId: string): boolean {
-    return !this.#deps.membership
-      .states()
-      .some(({ held }) =>
-        held.some(({ holders, status }) => holders.streamId === streamId && !status.isStale),
-      );
+    const states = this.#lookUp().get(streamId)?.states ?? [];
+    return states.every(({ status }) => status.isStale);
   }
 
   /** How a stream is doing that others hold; undefined when none of them has it. */
   statusElsewhere(streamId: string): LiveStatus | undefined {
     const [holder] = this.holdersWithData(streamId);
-    for (const { nodeUrl, held } of this.#deps.membership.states()) {
-      if (nodeUrl !== holder) continue;
-      return held.find(({ holders }) => holders.streamId === streamId)?.status;
-    }
-    return undefined;
+    return this.#lookUp()
+      .get(streamId)
+      ?.states.find(({ nodeUrl }) => nodeUrl === holder)?.status;
+  }
+
+  /** Asked with every playback request, so looked up in what the states of the others were last turned into. */
+  #lookUp(): ReadonlyMap<string, HeldElsewhere> {
+    if (this.#others !== undefined) return this.#others;
+    const others = new Map<string, { newest: StreamHolders; states: HeldState[] }>();
+    for (const { nodeUrl, held } of this.#deps.membership.states())
+      for (const { holders, status } of held) {
+        const known = others.get(holders.streamId);
+        if (known === undefined) {
+          others.set(holders.streamId, { newest: holders, states: [{ nodeUrl, status }] });
+          continue;
+        }
+        if (holders.version > known.newest.version) known.newest = holders;
+        known.states.push({ nodeUrl, status });
+      }
+    this.#others = others;
+    return others;
   }
 }

@@ -112,6 +112,11 @@ export class Membership {
     return member !== undefined && isAlive(member, this.#deps.clock.monotonicMs());
   }
 
+  /** Whether a peer is about to leave. */
+  isLeaving(url: string): boolean {
+    return this.#members.get(url)?.announcement.draining === true;
+  }
+
   /** What the living peers have said of themselves last. */
   states(): NodeState[] {
     const nowMs = this.#deps.clock.monotonicMs();

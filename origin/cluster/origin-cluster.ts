@@ -9,6 +9,7 @@ import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import { createClusterRoutes } from '#origin/cluster/cluster-routes.ts';
 import { HeldStreams } from '#origin/cluster/held-streams.ts';
+import { HolderUpkeep } from '#origin/cluster/holder-upkeep.ts';
 import { Membership } from '#origin/cluster/membership.ts';
 import type { NodeState } from '#origin/cluster/node-state.ts';
 import { PeerClient } from '#origin/cluster/peer-client.ts';
@@ -55,6 +56,7 @@ export class OriginCluster implements Disposable, SessionCluster {
   readonly #held: HeldStreams;
   readonly #timelines: StreamTimelines;
   readonly #relay: Relay;
+  readonly #holders: HolderUpkeep;
 
   constructor(settings: OriginClusterSettings, deps: OriginClusterDeps) {
     this.#settings = settings;
@@ -72,13 +74,34 @@ export class OriginCluster implements Disposable, SessionCluster {
       peers,
       describe,
       bus: deps.bus,
-      onChange: () => undefined,
+      onChange: () => this.#held.forgetOthers(),
     });
     const held = new HeldStreams({ ownUrl, live, membership });
     this.#peers = peers;
     this.#membership = membership;
     this.#held = held;
-    this.#timelines = new StreamTimelines({ ownUrl, logger, live, peers, membership, held });
+    this.#timelines = new StreamTimelines({
+      ownUrl,
+      logger,
+      live,
+      peers,
+      membership,
+      held,
+      onNamed: (streamId) => this.#holders.named(streamId),
+    });
+    const timelines = this.#timelines;
+    this.#holders = new HolderUpkeep({
+      ownUrl,
+      clock,
+      logger,
+      metrics,
+      live,
+      peers,
+      membership,
+      held,
+      choose: (streamId) => timelines.choose(streamId),
+      onChange: () => membership.announce(),
+    });
     this.#relay = new Relay(
       { cacheBytesMax: settings.relayCacheBytesMax, waitersMax: settings.relayWaitersMax },
       { clock, metrics, peers, holds: live.holds, sourcesOf: (streamId) => this.#sourcesOf(streamId) },
@@ -87,7 +110,8 @@ export class OriginCluster implements Disposable, SessionCluster {
       ingestToken,
       live,
       describe,
-      timelines: this.#timelines,
+      timelines,
+      adopt: (order) => this.#holders.adopt(order),
       onChange: () => membership.announce(),
     });
     this.window = {
@@ -101,6 +125,7 @@ export class OriginCluster implements Disposable, SessionCluster {
   /** Joins the other origins; they may ask this one from now on. */
   async start(): Promise<void> {
     await this.#membership.start();
+    this.#holders.start();
   }
 
   /** Begins a timeline at the origins that are to hold the stream. @throws as {@link StreamTimelines.begin} */
@@ -133,9 +158,17 @@ export class OriginCluster implements Disposable, SessionCluster {
    * @param isKnown whether the stream exists, as far as this origin knows
    */
   playbackElsewhere(streamId: string, isKnown: boolean): Playback | undefined {
+    const isHere = this.#deps.live.get(streamId) !== undefined;
+    if (isHere && !this.#isOutdated(streamId)) return undefined;
     const hasHolder = this.#held.holdersWithData(streamId).length > 0;
+    if (isHere && !hasHolder) return undefined;
     if (!hasHolder && !(isKnown && this.#membership.livePeers().length > 0)) return undefined;
     return this.#relay.playback(streamId);
+  }
+
+  /** Whether the stream's parts are to be sent again in a moment, because it is just being taken over. */
+  isAdopting(streamId: string): boolean {
+    return this.#holders.isAdopting(streamId);
   }
 
   /** What an answer to an upload says of the stream's holders; undefined for a stream that is not held here. */
@@ -161,8 +194,18 @@ export class OriginCluster implements Disposable, SessionCluster {
   }
 
   async close(): Promise<void> {
+    await this.#holders.close();
     await this.#membership.close();
     await this.#peers.close();
+  }
+
+  /** Whether what is here of a stream is older than what others have: they hold it without this origin. */
+  #isOutdated(streamId: string): boolean {
+    const { ownUrl } = this.#settings;
+    const newest = this.#held.newest(streamId);
+    return (
+      newest !== undefined && (this.#held.ofOwn(streamId) === undefined || !newest.nodeUrls.includes(ownUrl))
+    );
   }
 
   #describe(): NodeState {

@@ -56,6 +56,8 @@ export type StreamTimelinesDeps = {
   readonly peers: PeerClient;
   readonly membership: Membership;
   readonly held: HeldStreams;
+  /** Called with a stream whose holders were named here, or that this one was named for. */
+  readonly onNamed: (streamId: string) => void;
 };
 
 /**
@@ -135,6 +137,7 @@ export class StreamTimelines {
     );
     const final = [ownUrl, ...followers.flat()];
     held.put(final.length === holders.nodeUrls.length ? holders : held.next(input, final));
+    this.#deps.onNamed(streamId);
     return { ...grant, origins: final };
   }
 
@@ -146,6 +149,7 @@ export class StreamTimelines {
   follow({ input, decision, holders }: FollowOrder): void {
     this.#deps.live.beginTimeline({ ...input, assigned: decision });
     this.#deps.held.put(holders);
+    this.#deps.onNamed(input.streamId);
   }
 
   async #askLastNumbers(

@@ -27,7 +27,7 @@ export type PlaybackRoutesDeps = {
   /** Whether a stream that is not live exists at all; asked on every such request, so it must not wait. */
   readonly isKnownStream?: (streamId: string) => boolean;
   /**
-   * The reading side of a stream that another origin holds; undefined when none can have it. Must not wait.
+   * The reading side of a stream that other origins hold without this one; undefined when none can have it. Must not wait.
    *
    * @param isKnown whether the stream exists, as far as {@link isKnownStream} knows
    */
@@ -158,12 +158,12 @@ async function playbackOf(
   streams: LiveStreams,
   deps: PlaybackRoutesDeps,
 ): Promise<Playback> {
+  const elsewhere = deps.playbackElsewhere?.(streamId, deps.isKnownStream?.(streamId) ?? false);
+  if (elsewhere !== undefined) return elsewhere;
   const stream = streams.get(streamId);
   if (stream !== undefined) return stream.playback;
   if (deps.isStarting?.(streamId) === true) return (await streams.arrival(streamId, client)).playback;
   const isKnown = deps.isKnownStream?.(streamId) ?? false;
-  const elsewhere = deps.playbackElsewhere?.(streamId, isKnown);
-  if (elsewhere !== undefined) return elsewhere;
   throw new ProblemError(
     404,
     isKnown ? 'stream_offline' : 'stream_not_found',

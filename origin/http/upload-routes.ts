@@ -21,6 +21,8 @@ export type UploadRoutesDeps = {
   readonly ingestToken: string;
   /** What every answer says of the origins that hold the stream; undefined when there is nothing to say. */
   readonly holdersNote?: (streamId: string) => string | undefined;
+  /** Whether the stream is just being taken over from another origin. */
+  readonly isAdopting?: (streamId: string) => boolean;
 };
 
 const PATH = '/ingest/v1/:streamId/:renditionId/:file';
@@ -35,6 +37,7 @@ export function createUploadRoutes(streams: LiveStreams, deps: UploadRoutesDeps)
     const note = deps.holdersNote?.(context.req.param('streamId'));
     if (note !== undefined) context.header(HOLDERS_HEADER, note);
     try {
+      if (deps.isAdopting?.(context.req.param('streamId')) === true) throw stillArriving();
       const outcome = await storeUpload(context, streams);
       return context.json({ outcome }, outcome === 'repeated' || outcome === 'superseded' ? 200 : 201);
     } catch (error) {
@@ -47,6 +50,17 @@ export function createUploadRoutes(streams: LiveStreams, deps: UploadRoutesDeps)
     }
   });
   return app;
+}
+
+function stillArriving(): ProblemError {
+  return new ProblemError(
+    503,
+    'stream_arriving',
+    'This origin is just taking the stream over; send it again.',
+    {
+      headers: { 'retry-after': '1' },
+    },
+  );
 }
 
 async function storeUpload(context: Context, streams: LiveStreams): Promise<PartOutcome> {

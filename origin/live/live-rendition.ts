@@ -111,6 +111,17 @@ export class LiveRendition {
     return this.#inits.get(timeline);
   }
 
+  /** Everything that is listed now, for another origin to go on with. */
+  get image(): RestoredRendition {
+    return {
+      description: this.#description,
+      isRetired: this.#isRetired,
+      complete: [...this.#window.complete],
+      open: this.#window.open,
+      inits: [...this.#inits.values()],
+    };
+  }
+
   /** Whether the init segment is announced and may be waited for. */
   awaitsInit(timeline: number): boolean {
     return timeline === this.#timeline && !this.#isRetired && !this.#inits.has(timeline);

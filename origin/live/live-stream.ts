@@ -23,6 +23,7 @@ import type {
   PresentationState,
   RecordingWish,
   RestoredStream,
+  StreamImage,
   StreamRecorder,
 } from '#origin/live/stream-recorder.ts';
 import { RetainedSegments } from '#origin/live/retained-segments.ts';
@@ -85,6 +86,7 @@ export class LiveStream {
   #liveWindowMs = 0;
   #recorder: PresentationRecorder | undefined;
   #playlistFirstMsn = 0;
+  #state: PresentationState | undefined;
   #timelines = 0;
   #isContinued = false;
   #bytes = 0;
@@ -148,7 +150,8 @@ export class LiveStream {
     this.#timelines += 1;
     this.#presentation = presentation;
     presentation.beginTimeline(input.presentation, firstMsn, input.anchorUtcMs, input.assigned);
-    this.#recorder?.timelineBegun(this.#stateOf(presentation, input));
+    this.#state = this.#stateOf(presentation, input);
+    this.#recorder?.timelineBegun(this.#state);
     this.#deps.logger.info({ streamId: this.id, firstMsn, isContinued }, 'timeline begun');
     return { timeline: firstMsn, firstMsn };
   }
@@ -160,6 +163,7 @@ export class LiveStream {
   restore(restored: RestoredStream): void {
     const { state, firstMsn, recorder } = restored;
     const { timeline } = state;
+    this.#state = state;
     this.#reconnectWindowMs = state.reconnectWindowMs;
     this.#liveWindowMs = state.liveWindowMs;
     this.#recorder = recorder;
@@ -175,6 +179,14 @@ export class LiveStream {
     this.#addBytes(inMemory.reduce((sum, { mediaBytes }) => sum + mediaBytes, 0));
     this.#presentation.restore(restored, this.#deps.clock.nowMs());
     this.#deps.logger.info({ streamId: this.id, lastMsn: this.#lastMsn }, 'stream restored');
+  }
+
+  /** Everything that is listed now, for another origin to go on with; undefined when nothing can go on. */
+  get image(): StreamImage | undefined {
+    const [presentation, state] = [this.#presentation, this.#state];
+    if (presentation === undefined || state === undefined || presentation.isEnded) return undefined;
+    const renditions = [...presentation.renditions.values()].map((rendition) => rendition.image);
+    return { streamId: this.id, firstMsn: this.#playlistFirstMsn, state, renditions };
   }
 
   #stateOf(presentation: LivePresentation, input: TimelineInput): PresentationState {
@@ -293,6 +305,13 @@ export class LiveStream {
   /** Ends it and gives its memory back; the object is of no use afterwards. */
   dispose(): void {
     this.end();
+    this.stop();
+    this.#deps.memory.add(-this.#bytes);
+    this.#bytes = 0;
+  }
+
+  /** Gives its memory back without an end: other origins go on with the stream. */
+  abandon(): void {
     this.stop();
     this.#deps.memory.add(-this.#bytes);
     this.#bytes = 0;

@@ -99,6 +99,15 @@ export class LiveStreams {
     this.#recorder?.removed(streamId);
   }
 
+  /** Other origins go on with the stream: it is forgotten here without an end. */
+  abandon(streamId: string): void {
+    const stream = this.#streams.get(streamId);
+    if (stream === undefined) return;
+    this.#streams.delete(streamId);
+    this.metrics.streams.set(this.#streams.size);
+    stream.abandon();
+  }
+
   /** Goes on with a stream where another process was stopped. Before anything else is done with it. */
   restore(restored: RestoredStream): void {
     const { streamId } = restored;

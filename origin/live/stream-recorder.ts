@@ -91,12 +91,17 @@ export type RestoredRendition = {
   readonly inits: readonly InitSection[];
 };
 
-/** A stream as another process left it. */
-export type RestoredStream = {
+/** A stream as another process has it, or has left it. */
+export type StreamImage = {
   readonly streamId: string;
   /** MSN of the presentation's first segment. */
   readonly firstMsn: number;
   readonly state: PresentationState;
   readonly renditions: readonly RestoredRendition[];
-  readonly recorder: PresentationRecorder;
+};
+
+/** A stream to go on with. */
+export type RestoredStream = StreamImage & {
+  /** Keeps what will be listed; nothing does without one. */
+  readonly recorder: PresentationRecorder | undefined;
 };

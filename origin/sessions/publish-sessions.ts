@@ -241,12 +241,13 @@ export class PublishSessions {
   /** The session that publishes a stream now; undefined when nobody does. */
   status(streamId: string): SessionStatus | undefined {
     const session = this.#active.ofStream(streamId);
-    return session === undefined || session.unconfirmed ? undefined : toStatus(session);
+    if (session !== undefined && !session.unconfirmed) return toStatus(session);
+    return this.#deps.cluster?.sessionOf(streamId);
   }
 
   /** The newest session of a stream that is live or waits for its broadcaster; undefined for any other stream. */
   newest(streamId: string): SessionStatus | undefined {
-    const active = this.status(streamId) ?? this.#deps.cluster?.sessionOf(streamId);
+    const active = this.status(streamId);
     if (active !== undefined) return active;
     const state = this.#deps.live.status(streamId)?.state;
     if (state === undefined || state === 'ended') this.#newest.delete(streamId);
