@@ -56,24 +56,29 @@ export async function startRedis(options: { readonly cluster?: boolean } = {}): 
   };
 }
 
-/** A cluster of three masters. */
+/** A cluster of three masters, the first three of its nodes, with or without a replica each. */
 export type TestRedisCluster = {
   readonly url: string;
   readonly nodes: readonly TestRedis[];
   close(): Promise<void>;
 };
 
-/** Starts three masters without replicas and waits until the cluster is whole. */
-export async function startRedisCluster(): Promise<TestRedisCluster> {
+/** Starts three masters, each with `replicas` replicas, and waits until the cluster is whole. */
+export async function startRedisCluster(replicas = 0): Promise<TestRedisCluster> {
   const nodes: TestRedis[] = [];
-  for (let i = 0; i < 3; i++) nodes.push(await startRedis({ cluster: true }));
+  const nodeCount = 3 * (1 + replicas);
+  for (let i = 0; i < nodeCount; i++) nodes.push(await startRedis({ cluster: true }));
   const addresses = nodes.map((node) => `127.0.0.1:${node.port}`);
   const close = async (): Promise<void> => {
     for (const node of nodes) await node.close();
   };
-  const creating = spawn('redis-cli', ['--cluster', 'create', ...addresses, '--cluster-yes'], {
-    stdio: 'ignore',
-  });
+  const creating = spawn(
+    'redis-cli',
+    ['--cluster', 'create', ...addresses, '--cluster-replicas', String(replicas), '--cluster-yes'],
+    {
+      stdio: 'ignore',
+    },
+  );
   const [status] = (await once(creating, 'exit')) as [number | null];
   if (status !== 0) {
     await close();
@@ -82,7 +87,7 @@ export async function startRedisCluster(): Promise<TestRedisCluster> {
   for (const node of nodes)
     await waitFor('the cluster to be whole', async () => {
       const info = await ask(node.port, (redis) => redis.cluster('INFO'));
-      return info.includes('cluster_state:ok') && info.includes('cluster_known_nodes:3');
+      return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${nodeCount}`);
     });
   return { url: `redis+cluster://${addresses.join(',')}`, nodes, close };
 }
