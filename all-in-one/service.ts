@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { checkPortsFree, type WantedPort } from '#all-in-one/free-ports.ts';
 import { DemoPublisher } from '#all-in-one/demo-publisher.ts';
@@ -92,6 +93,7 @@ async function start(
   const database = await openSharedDatabase(settings, deps, started);
 
   const accessKeys = accessKeysOf(settings);
+  const pullToken = settings.origin.ORIGIN_PULL_TOKEN || randomBytes(24).toString('base64url');
   let rtmpPort = settings.transcoder.RTMP_PORT;
   let playerEdge: (host: string) => PlayerEdge | undefined = () => undefined;
   const mediaOrigins = [
@@ -99,7 +101,12 @@ async function start(
     ...localCdns.cdns.map(({ url }) => url),
   ];
   const origin = await createOrigin(
-    { ...settings.origin, ...accessKeys, ORIGIN_PLAYER_MEDIA_ORIGINS: mediaOrigins },
+    {
+      ...settings.origin,
+      ...accessKeys,
+      ORIGIN_PULL_TOKEN: pullToken,
+      ORIGIN_PLAYER_MEDIA_ORIGINS: mediaOrigins,
+    },
     {
       ...deps.origin,
       ...(database === undefined ? {} : { database: database.origin }),
@@ -145,7 +152,11 @@ async function start(
     );
 
   const edge = await createEdge(
-    edgeSettings(settings, { originUrl: origin.url, steeringUrl: steering.url }),
+    {
+      ...edgeSettings(settings, { originUrl: origin.url, steeringUrl: steering.url }),
+      ...accessKeys,
+      ORIGIN_PULL_TOKEN: pullToken,
+    },
     serviceDeps('edge'),
   );
   started.add('edge', edge, () => edge.close());

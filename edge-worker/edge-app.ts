@@ -8,6 +8,7 @@ import {
   problemResponse,
   CORS_HEADERS,
 } from '#edge-worker/http/answers.ts';
+import { tokenAuthoriser, type AccessRequest } from '#edge-worker/http/authoriser.ts';
 import { parsePlaybackPath, type PlaybackTarget } from '#edge-worker/http/playback-path.ts';
 import { flavourCdn } from '#edge-worker/playlists/flavour-cdn.ts';
 import { SessionPlaylists } from '#edge-worker/playlists/session-playlists.ts';
@@ -31,7 +32,7 @@ export type EdgeApp = {
 type Env = { Bindings: { readonly waitUntil: WaitUntil } };
 
 /** A token goes into playlists as it came. */
-const TOKEN_PREFIX = /^\/t\/[A-Za-z0-9._~=-]{1,4096}$/;
+const TOKEN_PREFIX = /^\/t\/[A-Za-z0-9._~*=-]{1,1024}$/;
 /** Flavour playlists name the CDN in use: nobody may keep them for long. */
 const FLAVOUR_CACHE_CONTROL = 'public, max-age=1';
 /** Texts of one answer for different CDNs and tokens that are kept with it. */
@@ -51,6 +52,7 @@ export function createEdgeApp(settings: EdgeSettings, deps: EdgeDeps): EdgeApp {
   });
   const upstream = new Upstream(deps, {
     originUrls: settings.ORIGIN_URLS,
+    pullToken: settings.ORIGIN_PULL_TOKEN,
     memoryBytesMax: settings.EDGE_MEMORY_MIB * 1024 * 1024,
     firstByteMarginMs: settings.EDGE_FIRST_BYTE_MARGIN_MS,
   });
@@ -58,6 +60,7 @@ export function createEdgeApp(settings: EdgeSettings, deps: EdgeDeps): EdgeApp {
     tokenKeys: settings.STEERING_TOKEN_KEYS,
     steeringTtlS: settings.STEERING_TTL_S,
   });
+  const authoriser = tokenAuthoriser(settings.ACCESS_TOKEN_KEYS);
   const flavourTexts = new WeakMap<UpstreamAnswer, Map<string, Uint8Array<ArrayBuffer>>>();
 
   const playback = async (request: Request, waitUntil: WaitUntil): Promise<Response> => {
@@ -74,17 +77,13 @@ export function createEdgeApp(settings: EdgeSettings, deps: EdgeDeps): EdgeApp {
     const nowS = Math.floor(clock.nowMs() / 1_000);
     const bare = new URL(url);
     bare.pathname = path;
-    const refusal = await deps.authoriser({ token, streamId: target.streamId, url: bare, place, nowS });
-    if (refusal !== undefined) {
-      counters.add('edge_refusals_total', `code="${refusal.code}"`);
-      throw new EdgeProblem(refusal.status, refusal.code, 'This stream is not for everybody.');
-    }
-
     const [answer, view] = await Promise.all([
       upstream.get(target, waitUntil),
       target.kind === 'multivariant' || flavour !== undefined ? snapshots.current(waitUntil) : undefined,
     ]);
     const { content } = answer;
+    // Only the answer tells; it is shared among all viewers, so that those without a token cost the origin nothing more.
+    const session = answer.isProtected ? await admit({ token, url: bare, place, nowS }) : '';
     const picture = view === undefined ? undefined : viewerPicture(view.picture, url.hostname);
     if (answer.status !== 200) return errorAnswer(answer);
     if (picture !== undefined && content.kind === 'ladder') {
@@ -94,6 +93,7 @@ export function createEdgeApp(settings: EdgeSettings, deps: EdgeDeps): EdgeApp {
         query: url.searchParams,
         userAgent: request.headers.get('user-agent'),
         place,
+        session,
         steeringBase: steeringBase(settings, url),
         nowS,
       });
@@ -122,6 +122,14 @@ export function createEdgeApp(settings: EdgeSettings, deps: EdgeDeps): EdgeApp {
       { ...answer, ageS: ageS(answer), ranges: target.kind === 'media' },
       request.headers,
     );
+  };
+
+  /** @throws {EdgeProblem} 401, 403 */
+  const admit = async (request: AccessRequest): Promise<string> => {
+    const admission = await authoriser(request);
+    if ('session' in admission) return admission.session;
+    counters.add('edge_refusals_total', `code="${admission.code}"`);
+    throw new EdgeProblem(admission.status, admission.code, 'This stream is not for everybody.');
   };
 
   const flavourText = (

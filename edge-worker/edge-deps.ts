@@ -1,4 +1,3 @@
-import type { Authoriser } from '#edge-worker/http/authoriser.ts';
 import type { EdgeCounters } from '#edge-worker/edge-counters.ts';
 
 /** Time as the edge needs it; `#runtime/clock.ts` has the same shape for Node. */
@@ -25,7 +24,6 @@ export type EdgeDeps = {
   /** Bytes that other isolates of the same place have fetched; without it only memory is looked into. */
   readonly placeCache?: PlaceCache;
   readonly place: (request: Request) => ViewerPlace;
-  readonly authoriser: Authoriser;
 };
 
 /** A cache that outlives the isolate: bytes and headers by key. It may forget, and it never has to answer. */

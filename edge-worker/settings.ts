@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { NO_ACCESS_KEYS, parseAccessKeys } from '#protocol/access/access-keys.ts';
 import { parseSessionTokenKeys } from '#protocol/steering/session-token-keys.ts';
 import { PathwayId } from '#protocol/steering/pathway-id.ts';
 import { EMPTY_SNAPSHOT, type SteeringSnapshot } from '#protocol/steering/steering-snapshot.ts';
@@ -58,6 +59,13 @@ const tokenKeys = z.string().transform((text, context) => {
 });
 
 const NO_CDNS: readonly DefaultCdn[] = [];
+const accessKeys = z.string().transform((text, context) => {
+  const keys = text === '' ? NO_ACCESS_KEYS : parseAccessKeys(text);
+  if (keys !== undefined) return keys;
+  context.addIssue('expected up to 4 keys id:secret as the origins have them');
+  return z.NEVER;
+});
+
 const NO_KEYS: NonNullable<ReturnType<typeof parseSessionTokenKeys>> = [];
 
 /**
@@ -86,6 +94,18 @@ export const EDGE_SETTINGS = {
     default: NO_KEYS,
     description:
       'Keys of the session tokens, the same as those of steering; without them SERVER-URI names no session, and players may be moved by their first steering answer.',
+    secret: true,
+  },
+  ACCESS_TOKEN_KEYS: {
+    parse: accessKeys,
+    default: NO_ACCESS_KEYS,
+    description: 'The origin’s keys of the playback tokens; without them nobody gets protected streams here.',
+    secret: true,
+  },
+  ORIGIN_PULL_TOKEN: {
+    parse: z.union([z.literal(''), z.string().min(16).max(256)], 'expected 16 to 256 characters'),
+    default: '',
+    description: 'Bearer token with which the edge fetches protected streams from the origins.',
     secret: true,
   },
   STEERING_TTL_S: {

@@ -1,7 +1,6 @@
 import { createEdgeApp, type EdgeApp } from '#edge-worker/edge-app.ts';
 import { EdgeCounters } from '#edge-worker/edge-counters.ts';
 import type { EdgeClock, PlaceCache } from '#edge-worker/edge-deps.ts';
-import { everybody } from '#edge-worker/http/authoriser.ts';
 import { countryOf, placeFromHeaders } from '#edge-worker/http/viewer-place.ts';
 import { readEdgeSettings } from '#edge-worker/settings.ts';
 
@@ -31,7 +30,6 @@ function start(env: Readonly<Record<string, unknown>>): EdgeApp {
     clock,
     counters: new EdgeCounters(),
     placeCache,
-    authoriser: everybody,
     place: (request) => {
       const said = placeFromHeaders(request.headers, names);
       // Where steering is told the place by a header, the platform's own knowledge is the same and cannot be made up.

@@ -10,7 +10,8 @@ import {
   type SettingsOf,
   type SettingsProblem,
 } from '#runtime/config/settings.ts';
-import { AccessKeys, NO_ACCESS_KEYS } from '#runtime/access-keys-file.ts';
+import { NO_ACCESS_KEYS } from '#protocol/access/access-keys.ts';
+import { AccessKeys } from '#runtime/access-keys-file.ts';
 import { DEFAULT_LIVE_SETTINGS } from '#origin/live/live-settings.ts';
 
 const MIB = 1024 * 1024;

@@ -2,17 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { z } from 'zod';
-import { ACCESS_SECRET_BYTES_MIN, parseAccessKeys } from '#protocol/access/access-keys.ts';
-
-/** A key as it is written down. */
-export type AccessKeySecret = { readonly id: string; readonly secret: Uint8Array };
-
-/** What the setting is when it is not given. */
-export const NO_ACCESS_KEYS: readonly AccessKeySecret[] = [];
+import {
+  ACCESS_SECRET_BYTES_MIN,
+  NO_ACCESS_KEYS,
+  parseAccessKeys,
+  type AccessKeySecret,
+} from '#protocol/access/access-keys.ts';
 
 /** {@link parseAccessKeys} as a setting; '' means none. */
 export const AccessKeys = z.string().transform((text, context): readonly AccessKeySecret[] => {
-  const keys = text === '' ? [] : parseAccessKeys(text);
+  const keys = text === '' ? NO_ACCESS_KEYS : parseAccessKeys(text);
   if (keys !== undefined) return keys;
   context.addIssue(
     'expected up to 4 keys id:secret, ids of letters and digits, secrets of 32 bytes or more in base64url',

@@ -9,7 +9,8 @@ import {
   type SettingsOf,
   type SettingsProblem,
 } from '#runtime/config/settings.ts';
-import { AccessKeys, NO_ACCESS_KEYS } from '#runtime/access-keys-file.ts';
+import { NO_ACCESS_KEYS } from '#protocol/access/access-keys.ts';
+import { AccessKeys } from '#runtime/access-keys-file.ts';
 import { LOG_LEVELS } from '#runtime/log.ts';
 import { TokenKeys, type TokenKey } from '#steering/answers/token-keys.ts';
 import { HEALTH_SETTINGS } from '#steering/health/health-settings.ts';

@@ -1,6 +1,5 @@
 import { createEdgeApp, type EdgeApp } from '#edge-worker/edge-app.ts';
 import { EdgeCounters } from '#edge-worker/edge-counters.ts';
-import { everybody } from '#edge-worker/http/authoriser.ts';
 import { readEdgeSettings } from '#edge-worker/settings.ts';
 import { writeMediaPlaylist } from '#protocol/hls/media-playlist.ts';
 import { writeMultivariantPlaylist } from '#protocol/hls/multivariant-playlist.ts';
@@ -41,7 +40,6 @@ export async function startEdgeInProcess(cdnCount: number): Promise<EdgeInProces
     {
       clock: systemClock,
       counters: new EdgeCounters(),
-      authoriser: everybody,
       place: () => ({ country: undefined, asn: undefined }),
       fetch: async (url) => {
         if (url.startsWith(STEERING)) return new Response(snapshot);

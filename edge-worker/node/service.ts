@@ -1,6 +1,5 @@
 import { createEdgeApp } from '#edge-worker/edge-app.ts';
 import { EdgeCounters } from '#edge-worker/edge-counters.ts';
-import { everybody } from '#edge-worker/http/authoriser.ts';
 import { placeFromHeaders } from '#edge-worker/http/viewer-place.ts';
 import type { EdgeNodeSettings } from '#edge-worker/node/edge-node-settings.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -36,7 +35,6 @@ export async function createEdge(
     fetch: (url, init) => fetch(url, init),
     clock,
     counters,
-    authoriser: everybody,
     place: (request) => placeFromHeaders(request.headers, names),
   });
   /** Node ends nothing with a request: what it began runs on by itself, and its failures have been counted. */

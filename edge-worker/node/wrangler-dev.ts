@@ -9,7 +9,7 @@ import { EDGE_SETTINGS } from '#edge-worker/settings.ts';
  * `npm run edge`: the Worker in real workerd on this machine, by `wrangler dev`, with the settings of the environment. It
  * asks nobody else: no account, no telemetry, no look-up of where the machine is.
  */
-const CONFIG = fileURLToPath(new URL('../wrangler.toml', import.meta.url));
+const CONFIG = fileURLToPath(new URL('../../wrangler.toml', import.meta.url));
 const WRANGLER = join(
   dirname(createRequire(import.meta.url).resolve('wrangler/package.json')),
   'bin/wrangler.js',

@@ -11,12 +11,14 @@ import { pathwayPriority, type SteeringPicture } from '#protocol/steering/pathwa
 import {
   importTokenMac,
   newSessionId,
+  SESSION_ID_LENGTH,
   SESSION_TOKEN_LIFETIME_S,
   signSessionTokenAsync,
   verifySessionTokenAsync,
   type AsyncTokenMac,
   type SessionClaims,
 } from '#protocol/steering/session-token.ts';
+import { bytesToBase64Url } from '#protocol/steering/base64url-number.ts';
 import { SESSION_PARAMETER } from '#protocol/steering/steering-query.ts';
 
 export type SessionPlaylistSettings = {
@@ -32,6 +34,8 @@ export type SessionRequest = {
   readonly query: URLSearchParams;
   readonly userAgent: string | null;
   readonly place: ViewerPlace;
+  /** The session that the viewer's playback token is for: it keeps its CDN whenever it comes back. Or ''. */
+  readonly session: string;
   /** `scheme://host[:port][/path]` under which this viewer reaches steering. */
   readonly steeringBase: string;
   readonly nowS: number;
@@ -65,7 +69,7 @@ export class SessionPlaylists {
     const { snapshot } = picture;
     if (snapshot.cdns.length === 0) return { text: writeSingleMultivariant(ladder, ''), kind: 'plain' };
     const known = await this.#claims(request);
-    const sessionId = known?.sessionId ?? newSessionId();
+    const sessionId = (await namedSession(request.session)) ?? known?.sessionId ?? newSessionId();
     const { streamId, place, prefix } = request;
     const order = pathwayPriority(picture, {
       sessionId,
@@ -122,6 +126,13 @@ export class SessionPlaylists {
   #imported(): Promise<readonly AsyncTokenMac[]> {
     return (this.#keys ??= Promise.all(this.#settings.tokenKeys.map(importTokenMac)));
   }
+}
+
+/** The id under which a session that somebody else has named is known to steering; it does not tell the name. */
+async function namedSession(name: string): Promise<string | undefined> {
+  if (name === '') return undefined;
+  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(`session ${name}`));
+  return bytesToBase64Url(new Uint8Array(digest)).slice(0, SESSION_ID_LENGTH);
 }
 
 /**

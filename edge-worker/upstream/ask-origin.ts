@@ -7,7 +7,11 @@ import {
   freshForMs,
   type UpstreamAnswer,
 } from '#edge-worker/upstream/upstream-answer.ts';
+import { ACCESS_HEADER } from '#protocol/access/access-header.ts';
 import { PlaylistReadError } from '#protocol/hls/read-media-playlist.ts';
+
+/** Where to ask, and what lets us have protected streams; '' when nothing does. */
+export type AskedOrigin = { readonly url: string; readonly pullToken: string };
 
 /** How one request to one origin ended. */
 export type OriginOutcome =
@@ -34,12 +38,12 @@ class BadAnswerError extends Error {
  */
 export async function askOrigin(
   deps: Pick<EdgeDeps, 'fetch' | 'clock' | 'counters'>,
-  originUrl: string,
+  origin: AskedOrigin,
   target: PlaybackTarget,
   signal: AbortSignal,
   heard: () => void,
 ): Promise<OriginOutcome> {
-  const outcome = await ask(deps, originUrl, target, signal, heard).catch((error: unknown): OriginOutcome => {
+  const outcome = await ask(deps, origin, target, signal, heard).catch((error: unknown): OriginOutcome => {
     const isBad =
       error instanceof PlaylistReadError || error instanceof BadAnswerError || isDecodingError(error);
     return { kind: isBad ? 'invalid' : 'failed' };
@@ -53,13 +57,16 @@ export async function askOrigin(
 
 async function ask(
   { fetch, clock }: Pick<EdgeDeps, 'fetch' | 'clock'>,
-  originUrl: string,
+  origin: AskedOrigin,
   target: PlaybackTarget,
   signal: AbortSignal,
   heard: () => void,
 ): Promise<OriginOutcome> {
-  const response = await fetch(originUrl + canonicalPath(target), {
-    headers: { 'accept-encoding': 'identity' },
+  const response = await fetch(origin.url + canonicalPath(target), {
+    headers: {
+      'accept-encoding': 'identity',
+      ...(origin.pullToken === '' ? {} : { authorization: `Bearer ${origin.pullToken}` }),
+    },
     redirect: 'manual',
     signal,
   });
@@ -79,6 +86,7 @@ async function ask(
     etag: etagOf(headers),
     madeAtMs: nowMs - ageOf(headers) * 1_000,
     freshUntilMs: nowMs + freshForMs(target, status, headers),
+    isProtected: headers.get(ACCESS_HEADER) === 'token',
     content: status === 200 ? contentOf(target, body) : { kind: 'bytes' },
   };
   return { kind: status === 404 ? 'missing' : 'answered', answer };

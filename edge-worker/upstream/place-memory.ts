@@ -1,5 +1,6 @@
 import type { EdgeDeps, PlaceCache } from '#edge-worker/edge-deps.ts';
 import type { PlaybackTarget } from '#edge-worker/http/playback-path.ts';
+import { ACCESS_HEADER } from '#protocol/access/access-header.ts';
 import { contentOf, freshForMs, type UpstreamAnswer } from '#edge-worker/upstream/upstream-answer.ts';
 
 /** A cache that answers later than this is not waited for. */
@@ -46,6 +47,7 @@ export class PlaceMemory {
             200,
             new Headers({ 'cache-control': response.headers.get('cache-control') ?? '' }),
           ),
+        isProtected: response.headers.get(ACCESS_HEADER) === 'token',
         content: contentOf(target, body),
       };
       if (answer.freshUntilMs <= clock.nowMs()) return undefined;
@@ -70,6 +72,7 @@ export class PlaceMemory {
       [MADE_AT]: String(answer.madeAtMs),
     };
     if (answer.etag !== undefined) headers['etag'] = answer.etag;
+    if (answer.isProtected) headers[ACCESS_HEADER] = 'token';
     try {
       await this.#cache.put(key, new Response(answer.body, { headers }));
     } catch {

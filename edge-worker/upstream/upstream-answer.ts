@@ -15,6 +15,8 @@ export type UpstreamAnswer = {
   /** Until when it may be answered again without asking. */
   readonly freshUntilMs: number;
   readonly content: AnswerContent;
+  /** Only for viewers with a playback token. */
+  readonly isProtected: boolean;
 };
 
 /** The body as far as it has been read and checked. */

@@ -10,6 +10,8 @@ import type { UpstreamAnswer } from '#edge-worker/upstream/upstream-answer.ts';
 
 export type UpstreamSettings = {
   readonly originUrls: readonly string[];
+  /** Bearer token that lets us have protected streams; '' when nothing does. */
+  readonly pullToken: string;
   readonly memoryBytesMax: number;
   /** How long after a part is due an origin may still be silent, ms. */
   readonly firstByteMarginMs: number;
@@ -197,6 +199,7 @@ export class Upstream {
         resolve(outcomes);
         abort.abort();
       };
+      const { pullToken } = this.#settings;
       const startNext = (): void => {
         timer?.cancel();
         const index = started;
@@ -211,7 +214,7 @@ export class Upstream {
           timer?.cancel();
           timer = clock.after(BODY_LIMIT_MS, startNext);
         };
-        void askOrigin(this.#deps, url, target, abort.signal, heard).then((outcome) => {
+        void askOrigin(this.#deps, { url, pullToken }, target, abort.signal, heard).then((outcome) => {
           if (abort.signal.aborted) return;
           outcomes.push(outcome);
           if (outcome.kind === 'answered') {

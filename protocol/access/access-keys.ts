@@ -36,9 +36,7 @@ export async function importAccessKey(id: string, secret: Uint8Array): Promise<A
  *
  * @returns undefined when the text is anything else
  */
-export function parseAccessKeys(
-  text: string,
-): readonly { readonly id: string; readonly secret: Uint8Array }[] | undefined {
+export function parseAccessKeys(text: string): readonly AccessKeySecret[] | undefined {
   const keys: { id: string; secret: Uint8Array }[] = [];
   for (const entry of text.split(',')) {
     const match = /^([A-Za-z0-9]{1,16}):([A-Za-z0-9_-]+)={0,2}$/.exec(entry.trim());
@@ -49,6 +47,12 @@ export function parseAccessKeys(
   const areDistinct = new Set(keys.map(({ id }) => id)).size === keys.length;
   return areDistinct && keys.length <= ACCESS_KEYS_MAX ? keys : undefined;
 }
+
+/** A key as it is written down. */
+export type AccessKeySecret = { readonly id: string; readonly secret: Uint8Array };
+
+/** What a setting of keys is when it is not given. */
+export const NO_ACCESS_KEYS: readonly AccessKeySecret[] = [];
 
 /** Keys that are valid at the same time. */
 export const ACCESS_KEYS_MAX = 4;

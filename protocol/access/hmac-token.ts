@@ -40,7 +40,7 @@ export async function signHmacToken(claims: HmacClaims, key: AccessKey): Promise
     throw new RangeError(`countries are up to ${COUNTRIES_MAX} codes of two capitals`);
   const pattern = streams.value + (streams.match === 'prefix' ? '*' : '');
   const body = ['1', key.id, expiresAtS, pattern, countries.join('.'), sessionId].join('~');
-  return `${body}~${bytesToBase64Url(await key.sign(new TextEncoder().encode(body)))}`;
+  return `${body}~${bytesToBase64Url(await key.sign(new Uint8Array(new TextEncoder().encode(body))))}`;
 }
 
 /** The pieces of a plain token; undefined when it is not one. */
@@ -70,6 +70,6 @@ export function parseHmacToken(token: string): ParsedToken | undefined {
     countries,
     sessionId,
   };
-  const signed = new TextEncoder().encode(token.slice(0, token.lastIndexOf('~')));
+  const signed = new Uint8Array(new TextEncoder().encode(token.slice(0, token.lastIndexOf('~'))));
   return { keyId, mac, signed, readGrant: () => grant };
 }

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { createTestHarness } from 'wrangler';
 import { EDGE_TOKEN_KEYS } from '#tests/support/edge-under-test.ts';
 
-const CONFIG = fileURLToPath(new URL('../../edge-worker/wrangler.toml', import.meta.url));
+const CONFIG = fileURLToPath(new URL('../../wrangler.toml', import.meta.url));
 
 /** The Worker in real workerd, as wrangler bundles it. */
 export type EdgeInWorkerd = { readonly url: string; close(): Promise<void> };

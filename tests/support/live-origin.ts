@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Hono } from 'hono';
+import { PlaybackAccess } from '#origin/access/playback-access.ts';
 import { createPlaybackListener } from '#origin/http/playback-listener.ts';
 import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
 import { createUploadRoutes } from '#origin/http/upload-routes.ts';
@@ -8,6 +9,7 @@ import { LiveStreams } from '#origin/live/live-streams.ts';
 import { makeInit, makePart, makePresentation, partTicks } from '#origin/live/testing/synthetic-media.ts';
 import { toUploadHeaders } from '#protocol/ingest/part-upload.ts';
 import type { RenditionDescription } from '#protocol/ingest/publish-session.ts';
+import type { AccessKey } from '#protocol/access/access-keys.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { listen } from '#runtime/http/server.ts';
 import { createLogger } from '#runtime/log.ts';
@@ -26,13 +28,22 @@ export type LiveOrigin = {
   close(): Promise<void>;
 };
 
+export type LiveOriginOptions = {
+  /** With these the stream is protected. */
+  readonly accessKeys?: readonly AccessKey[];
+  readonly pullTokens?: readonly string[];
+};
+
 const TOKEN = 'ingest-token-of-the-tests';
 
 /**
  * Starts the playback and upload routes of the origin on a free port and uploads parts of noise in real time, through the
  * wire contract of transcoders.
  */
-export async function startLiveOrigin(streamId = 'demo'): Promise<LiveOrigin> {
+export async function startLiveOrigin(
+  streamId = 'demo',
+  options: LiveOriginOptions = {},
+): Promise<LiveOrigin> {
   const deps = {
     clock: systemClock,
     metrics: createMetrics('origin'),
@@ -41,7 +52,11 @@ export async function startLiveOrigin(streamId = 'demo'): Promise<LiveOrigin> {
   const streams = new LiveStreams(DEFAULT_LIVE_SETTINGS, deps);
   const app = new Hono();
   app.route('/', createUploadRoutes(streams, { ingestToken: TOKEN }));
-  const first = createPlaybackListener(createPlaybackRoutes(streams, { logger: deps.logger }));
+  const access = new PlaybackAccess(options.accessKeys ?? [], options.pullTokens ?? [], {
+    ...deps,
+    accessOf: () => (options.accessKeys === undefined ? 'public' : 'token'),
+  });
+  const first = createPlaybackListener(createPlaybackRoutes(streams, { logger: deps.logger, access }));
   const server = await listen(app.fetch, { port: 0, host: '127.0.0.1', first });
 
   const presentation = makePresentation();
