@@ -35,6 +35,7 @@ const request = (changes: Partial<SessionRequest> = {}): SessionRequest => ({
   query: new URLSearchParams(),
   userAgent: 'Mozilla/5.0 (X11)',
   place: { country: undefined, asn: undefined },
+  session: '',
   steeringBase: 'https://steer.example',
   nowS: NOW_S,
   ...changes,

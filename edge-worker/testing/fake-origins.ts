@@ -1,6 +1,5 @@
 import { EdgeCounters } from '#edge-worker/edge-counters.ts';
 import type { EdgeClock, EdgeDeps } from '#edge-worker/edge-deps.ts';
-import { everybody } from '#edge-worker/http/authoriser.ts';
 
 /** What a made-up server answers with; `hang` never, `fail` with a broken connection. */
 export type FakeAnswer =
@@ -43,7 +42,6 @@ export function edgeDeps(clock: EdgeClock, origins: FakeOrigins): EdgeDeps {
     clock,
     counters: new EdgeCounters(),
     fetch: (url, init) => origins.fetch(url, init),
-    authoriser: everybody,
     place: () => ({ country: undefined, asn: undefined }),
   };
 }

@@ -36,7 +36,12 @@ describe('what origins have', () => {
   let deps: ReturnType<typeof edgeDeps>;
   const start = (...originUrls: string[]): void => {
     deps = edgeDeps(clock, origins);
-    upstream = new Upstream(deps, { originUrls, memoryBytesMax: 1024 * 1024, firstByteMarginMs: MARGIN_MS });
+    upstream = new Upstream(deps, {
+      originUrls,
+      pullToken: '',
+      memoryBytesMax: 1024 * 1024,
+      firstByteMarginMs: MARGIN_MS,
+    });
   };
   const get = (wanted: PlaybackTarget): Promise<UpstreamAnswer> => upstream.get(wanted, () => undefined);
   const outcome = (wanted: PlaybackTarget): Promise<unknown> =>
@@ -187,7 +192,7 @@ describe('what origins have', () => {
     };
     upstream = new Upstream(
       { ...stuck, clock: waiterOnly },
-      { originUrls: [A], memoryBytesMax: 1024, firstByteMarginMs: MARGIN_MS },
+      { originUrls: [A], pullToken: '', memoryBytesMax: 1024, firstByteMarginMs: MARGIN_MS },
     );
     const waiting = outcome(PLAIN);
     await settle();
