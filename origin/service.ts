@@ -18,6 +18,7 @@ import { PlaybackTokens } from '#origin/access/playback-tokens.ts';
 import { createHealthRoutes } from '#origin/api/health-routes.ts';
 import { createLiveRoutes } from '#origin/api/live-routes.ts';
 import { DEFAULT_STREAM_SETTINGS } from '#origin/api/stream-requests.ts';
+import { createRecordingRoutes } from '#origin/api/recording-routes.ts';
 import { createStreamRoutes } from '#origin/api/stream-routes.ts';
 import { createTokenRoutes } from '#origin/api/token-routes.ts';
 import { OriginCluster, type OriginClusterDeps } from '#origin/cluster/origin-cluster.ts';
@@ -28,6 +29,9 @@ import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
 import { createUploadRoutes } from '#origin/http/upload-routes.ts';
 import { LiveStreams } from '#origin/live/live-streams.ts';
 import { createPlayerRoutes, type PlayerEdge } from '#origin/player/player-routes.ts';
+import { openRecorder } from '#origin/recording/open-recorder.ts';
+import { RecordedPlayback } from '#origin/recording/recorded-playback.ts';
+import type { Recorder } from '#origin/recording/recorder.ts';
 import { keepStreamKey } from '#origin/ready-made-key.ts';
 import type { UnnamedSettings } from '#origin/registry/stream-registry.ts';
 import { createSessionRoutes } from '#origin/sessions/session-routes.ts';
@@ -93,14 +97,18 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
     { name: 'ORIGIN_TLS_CERT_FILE', path: settings.ORIGIN_TLS_CERT_FILE },
     { name: 'ORIGIN_TLS_KEY_FILE', path: settings.ORIGIN_TLS_KEY_FILE },
   );
+  const recorder = await openRecorder(settings, deps, started);
   let cluster: OriginCluster | undefined = undefined;
   const live = new LiveStreams(liveSettings(settings), {
     ...deps,
+    recorder,
     isLastOrigin: (id) => cluster?.isLastOrigin(id) ?? true,
   });
   let control: ControlPlane | undefined = undefined;
   cluster = await createCluster(settings, deps, live, () => control?.sessions.statuses() ?? [], started);
   control = await openControlPlane(settings, { ...deps, live, cluster }, started);
+  started.add('recorder', recorder, () => recorder.close());
+  await restoreStreams(recorder, live, control);
   let serving = true;
   const keys = await accessKeys(settings);
   const tokens = new PlaybackTokens(keys, deps.clock);
@@ -108,7 +116,7 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   started.add('overload gate', gate, () => gate.close());
   let workers: ServingWorkers | undefined = undefined;
   const metricsText = (): Promise<string> => (workers ?? deps.metrics).metrics();
-  const parts = { ...control, tokens, cluster, gate, metricsText };
+  const parts = { ...control, tokens, cluster, gate, metricsText, recorder };
   const app = createApp(settings, deps, live, parts, () => serving);
   const { directory } = control;
   const access = new PlaybackAccess(keys, pullTokens(settings), {
@@ -120,6 +128,7 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
     access,
     gate,
     isKnownStream: (id) => directory.isKnown(id),
+    recorded: new RecordedPlayback(recorder),
     ...(cluster && { playbackElsewhere: (id, isKnown) => cluster.playbackElsewhere(id, isKnown) }),
   });
   const httpMetrics = new HttpMetrics(deps.metrics);
@@ -160,6 +169,21 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   };
 }
 
+/** Goes on with the streams that were live when this origin was stopped; those who published them may still do. */
+async function restoreStreams(
+  recorder: Recorder,
+  live: LiveStreams,
+  { database, sessions }: ControlPlane,
+): Promise<void> {
+  const restored = await recorder.start(database);
+  const sessionIds = new Set(sessions.list().map(({ sessionId }) => sessionId));
+  for (const stream of restored) {
+    live.restore(stream);
+    const { sessionId } = stream.state.writer;
+    if (!sessionIds.has(sessionId)) live.sessionEnded(stream.streamId, sessionId, 'lost');
+  }
+}
+
 /** The other origins; undefined when this one is alone. */
 async function createCluster(
   settings: OriginSettings,
@@ -192,11 +216,12 @@ function createApp(
     readonly cluster: OriginCluster | undefined;
     readonly gate: OverloadGate;
     readonly metricsText: () => Promise<string>;
+    readonly recorder: Recorder;
   },
   isServing: () => boolean,
 ): Hono {
   const { logger } = deps;
-  const { registry, sessions, directory, database, tokens, cluster } = control;
+  const { registry, sessions, directory, database, tokens, cluster, recorder } = control;
   const window = cluster?.window ?? live;
   const publicUrl = settings.ORIGIN_PUBLIC_URL;
   const ingestUrls = deps.ingestUrls ?? ((host: string) => settingsIngestUrls(settings, host));
@@ -232,6 +257,15 @@ function createApp(
         context.header('strict-transport-security', 'max-age=31536000');
     });
   app.route('/', createSessionRoutes(sessions, { ingestToken: settings.INGEST_TOKEN }));
+  app.route(
+    '/',
+    createRecordingRoutes({
+      adminToken: settings.ADMIN_TOKEN,
+      registry: registry.streams,
+      catalog: recorder.catalog,
+      publicUrl,
+    }),
+  );
   app.route('/', createLiveRoutes({ sessions, directory, live: window, publicUrl }));
   app.route('/', createTokenRoutes({ adminToken: settings.ADMIN_TOKEN, tokens, directory, publicUrl }));
   app.route(

@@ -64,6 +64,7 @@ describe('readOriginSettings', () => {
       'ORIGIN_KEY_PEPPER',
       'ACCESS_TOKEN_KEYS',
       'ORIGIN_PULL_TOKEN',
+      'S3_SECRET_ACCESS_KEY',
     ]);
     const message = (() => {
       try {

@@ -13,6 +13,7 @@ import {
 import { NO_ACCESS_KEYS } from '#protocol/access/access-keys.ts';
 import { AccessKeys } from '#runtime/access-keys-file.ts';
 import { DEFAULT_LIVE_SETTINGS } from '#origin/live/live-settings.ts';
+import { DEFAULT_RECORDING_SETTINGS } from '#origin/recording/recording-settings.ts';
 
 const MIB = 1024 * 1024;
 
@@ -216,6 +217,59 @@ export const ORIGIN_SETTINGS = {
     default: DEFAULT_LIVE_SETTINGS.endedRetentionMs / 1_000,
     description: 'Seconds that the playlist of an ended stream stays served.',
   },
+  RECORDING_QUEUE_MIB: {
+    parse: integer(1, 1_000_000),
+    default: DEFAULT_RECORDING_SETTINGS.queueBytesMax / MIB,
+    description: 'Memory for finished segments that wait for the object store, MiB; more wait on disk.',
+  },
+  RECORDING_SPOOL_MIB: {
+    parse: integer(0, 100_000_000),
+    default: DEFAULT_RECORDING_SETTINGS.spoolBytesMax / MIB,
+    description: 'Disk for segments that wait for the object store, in DATA_DIR/spool, MiB.',
+  },
+  RECORDING_QUEUE_AGE_S: {
+    parse: integer(1, 604_800),
+    default: DEFAULT_RECORDING_SETTINGS.queueAgeMaxMs / 1_000,
+    description: 'Seconds that a segment waits for the object store before it is given up.',
+  },
+  RECORDING_CACHE_MIB: {
+    parse: integer(1, 1_000_000),
+    default: DEFAULT_RECORDING_SETTINGS.cacheBytesMax / MIB,
+    description: 'Memory for recorded segments that were read from the object store, MiB.',
+  },
+  OBJECT_STORE: {
+    parse: text(0, 4096),
+    default: '',
+    description: 'Folder of recordings, where S3_BUCKET is not set; without it DATA_DIR/objects.',
+  },
+  S3_BUCKET: {
+    parse: z.string().regex(/^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$/, 'expected the name of a bucket'),
+    default: '',
+    description: 'Bucket of recordings, which exists already; without it they go to a folder.',
+  },
+  S3_ENDPOINT: {
+    parse: z
+      .string()
+      .regex(/^(https?:\/\/[^?#\s]+)?$/, 'expected http://host or https://host, with or without a path'),
+    default: '',
+    description: 'S3-compatible server, addressed path style; without it AWS in S3_REGION.',
+  },
+  S3_REGION: {
+    parse: z.string().regex(/^[a-z0-9-]{1,64}$/, 'expected a region'),
+    default: 'us-east-1',
+    description: 'Region of the bucket.',
+  },
+  S3_ACCESS_KEY_ID: {
+    parse: text(0, 256),
+    default: '',
+    description: 'Access key; without it that of the machine or of the AWS_* variables.',
+  },
+  S3_SECRET_ACCESS_KEY: {
+    parse: text(0, 256),
+    default: '',
+    description: 'Secret of the access key.',
+    secret: true,
+  },
   LOG_LEVEL: { parse: choice(LOG_LEVELS), default: 'info', description: 'Least level that is logged.' },
 } as const;
 
@@ -240,6 +294,9 @@ function findContradictions(env: Readonly<Record<string, string | undefined>>): 
   const pairs = [
     ['ORIGIN_TLS_CERT_FILE', 'ORIGIN_TLS_KEY_FILE'],
     ['ORIGIN_TLS_KEY_FILE', 'ORIGIN_TLS_CERT_FILE'],
+    ['S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'],
+    ['S3_SECRET_ACCESS_KEY', 'S3_ACCESS_KEY_ID'],
+    ['S3_ENDPOINT', 'S3_BUCKET'],
   ] as const;
   for (const [given, other] of pairs)
     if ((env[given] ?? '') !== '' && (env[other] ?? '') === '')

@@ -16,6 +16,8 @@ export const DEFAULT_STREAM_SETTINGS: Omit<StreamSettings, 'name'> = {
   segmentDurationMs: 2_000,
   partDurationMs: 333,
   reconnectWindowS: 60,
+  dvrWindowS: 7_200,
+  retentionS: 604_800,
   access: 'public',
 };
 
@@ -70,6 +72,9 @@ const settings = {
   partDurationMs: z.int().min(200).max(1_000),
   /** Seconds. */
   reconnectWindow: z.int().min(0).max(1_800),
+  /** Seconds, 0 for none; they count from the next playlist on. */
+  dvrWindow: z.int().min(0).max(86_400),
+  retention: z.int().min(0).max(31_536_000),
   access: z.enum(['public', 'token'], 'expected "public" or "token"'),
 };
 
@@ -77,13 +82,16 @@ const settings = {
 export function settingsOf(request: {
   readonly [Name in keyof typeof settings]?: z.output<(typeof settings)[Name]> | undefined;
 }): Partial<StreamSettings> {
-  const { name, ladder, segmentDurationMs, partDurationMs, reconnectWindow, access } = request;
+  const { name, ladder, segmentDurationMs, partDurationMs, reconnectWindow, access, dvrWindow, retention } =
+    request;
   return {
     ...(name === undefined ? {} : { name }),
     ...(ladder === undefined ? {} : { ladder }),
     ...(segmentDurationMs === undefined ? {} : { segmentDurationMs }),
     ...(partDurationMs === undefined ? {} : { partDurationMs }),
     ...(reconnectWindow === undefined ? {} : { reconnectWindowS: reconnectWindow }),
+    ...(dvrWindow === undefined ? {} : { dvrWindowS: dvrWindow }),
+    ...(retention === undefined ? {} : { retentionS: retention }),
     ...(access === undefined ? {} : { access }),
   };
 }

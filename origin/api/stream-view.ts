@@ -21,6 +21,8 @@ export type StreamView = Omit<StreamStatus, 'state'> & {
   readonly partDurationMs: number;
   /** Seconds. */
   readonly reconnectWindow: number;
+  readonly dvrWindow: number;
+  readonly retention: number;
   readonly access: StreamRecord['access'];
   readonly createdAt: string;
   readonly updatedAt: string;
@@ -43,6 +45,8 @@ export function toStreamView(
     segmentDurationMs: stream.segmentDurationMs,
     partDurationMs: stream.partDurationMs,
     reconnectWindow: stream.reconnectWindowS,
+    dvrWindow: stream.dvrWindowS,
+    retention: stream.retentionS,
     access: stream.access,
     createdAt: new Date(stream.createdAtMs).toISOString(),
     updatedAt: new Date(stream.updatedAtMs).toISOString(),

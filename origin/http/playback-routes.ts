@@ -4,13 +4,20 @@ import {
   QUERY_CHARS_MAX,
   parseDeliveryDirectives,
 } from '#protocol/hls/delivery-directives.ts';
-import { MEDIA_PLAYLIST, MULTIVARIANT_PLAYLIST, parseMediaFile } from '#protocol/hls/media-uris.ts';
+import {
+  DVR_PLAYLIST,
+  MEDIA_PLAYLIST,
+  MULTIVARIANT_PLAYLIST,
+  RECORDINGS_FOLDER,
+  parseMediaFile,
+} from '#protocol/hls/media-uris.ts';
 import { RENDITION_ID_PATTERN, STREAM_ID_PATTERN } from '#protocol/ingest/publish-session.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
 import type { Logger } from '#runtime/log.ts';
 import type { PlaybackAccess } from '#origin/access/playback-access.ts';
 import { ClientGoneError, type Client } from '#origin/live/held-requests.ts';
-import type { Playback } from '#origin/live/live-playback.ts';
+import type { Playback, PlaylistAnswer } from '#origin/live/live-playback.ts';
+import type { RecordedPlayback } from '#origin/recording/recorded-playback.ts';
 import type { LiveStreams } from '#origin/live/live-streams.ts';
 import type { OverloadGate } from '#origin/http/overload-gate.ts';
 import {
@@ -32,6 +39,8 @@ export type PlaybackRoutesDeps = {
    * @param isKnown whether the stream exists, as far as {@link isKnownStream} knows
    */
   readonly playbackElsewhere?: (streamId: string, isKnown: boolean) => Playback | undefined;
+  /** What is kept of streams; without it only what is in memory can be played. */
+  readonly recorded?: RecordedPlayback;
   /** Whether a broadcaster has connected whose media are not here yet; such requests are held. Must not wait either. */
   readonly isStarting?: (streamId: string) => boolean;
   /** Refuses the live edge when the origin can do no more than take what is published. */
@@ -54,6 +63,8 @@ export type PlaybackRoutes = (request: PlaybackRequest) => Promise<Answer | unde
 
 /** Tokens are about paths; under which name a CDN knows this origin is nobody's business. */
 const ANY_HOST = 'http://origin';
+/** How often a reload of a playlist of whole segments is held: for a segment's beginning, and for its end. */
+const DVR_ROUNDS_MAX = 2;
 const METHODS = 'GET, HEAD, OPTIONS';
 
 /** For CDNs that cannot check tokens themselves: `/t/{token}/live/{id}/access` says whether its holder may play. */
@@ -116,16 +127,28 @@ async function answerPlay(
   streams: LiveStreams,
   deps: PlaybackRoutesDeps,
 ): Promise<Answer> {
-  const { renditionId, file, query } = target;
+  const { renditionId, file } = target;
   if (renditionId === undefined && file === ACCESS_CHECK) return MAY_PLAY;
+  const playlist = await recordedPlaylist(target, client, streams, deps);
+  if (playlist !== undefined) return answers.playlist(playlist, conditions);
+  try {
+    return await answerLive({ target, conditions, client }, answers, streams, deps);
+  } catch (error) {
+    if (!(error instanceof ProblemError) || error.code !== 'stream_offline') throw error;
+    return answerRecorded({ target, conditions, client }, answers, deps, error);
+  }
+}
+
+async function answerLive(
+  { target, conditions, client }: Omit<PlaybackRequest, 'method' | 'authorization'>,
+  answers: PreparedAnswers,
+  streams: LiveStreams,
+  deps: PlaybackRoutesDeps,
+): Promise<Answer> {
+  const { renditionId, file, query } = target;
   const playback = await playbackOf(target, client, streams, deps);
   if (renditionId === undefined) return answers.playlist(await playback.multivariant(client), conditions);
-  if (!RENDITION_ID_PATTERN.test(renditionId))
-    throw new ProblemError(
-      400,
-      'rendition_id_invalid',
-      'A rendition id has 1 to 32 small letters, digits, "_" and "-".',
-    );
+  if (!RENDITION_ID_PATTERN.test(renditionId)) throw renditionIdInvalid();
   if (file === MEDIA_PLAYLIST) {
     const directives = parseDeliveryDirectives(query);
     return answers.playlist(await playback.playlist(renditionId, directives, client), conditions);
@@ -143,13 +166,73 @@ async function answerPlay(
   }
 }
 
+/** Playlists that are always written from the recording; undefined when the URL is none of theirs. */
+async function recordedPlaylist(
+  target: PlaybackTarget,
+  client: Client,
+  streams: LiveStreams,
+  deps: PlaybackRoutesDeps,
+): Promise<PlaylistAnswer | undefined> {
+  const { streamId, renditionId, file, query } = target;
+  const { recorded, isKnownStream } = deps;
+  const isRecording = renditionId === RECORDINGS_FOLDER && file.includes('/');
+  if (file !== DVR_PLAYLIST && !isRecording) return undefined;
+  if (recorded === undefined || isKnownStream?.(streamId) === false) throw fileNotFound();
+  if (isRecording) return recorded.recording(streamId, file);
+  if (renditionId !== undefined && !RENDITION_ID_PATTERN.test(renditionId)) throw renditionIdInvalid();
+  const { block, form } = parseDeliveryDirectives(query);
+  if (block === undefined || renditionId === undefined) return recorded.dvr(streamId, renditionId, form);
+  const held = { block: { msn: block.msn, part: undefined }, form };
+  // A playlist of whole segments is held by the live one, which may answer with the segment's beginning first.
+  for (let rounds = 0; ; rounds++) {
+    const playlist = await recorded.dvr(streamId, renditionId, form);
+    if (playlist.newestMsn === undefined) return playlist;
+    if (playlist.newestMsn >= block.msn) return { ...playlist, freshness: 'blocking' };
+    if (rounds === DVR_ROUNDS_MAX) return { ...playlist, freshness: 'interim' };
+    const live = await playbackOf(target, client, streams, deps);
+    await live.playlist(renditionId, held, client);
+  }
+}
+
+/** A stream that is not live, from its newest recording. */
+async function answerRecorded(
+  { target, conditions, client }: Omit<PlaybackRequest, 'method' | 'authorization'>,
+  answers: PreparedAnswers,
+  { recorded, isKnownStream }: PlaybackRoutesDeps,
+  offline: ProblemError,
+): Promise<Answer> {
+  const { streamId, renditionId, file } = target;
+  if (recorded === undefined || isKnownStream?.(streamId) !== true) throw offline;
+  if (renditionId === undefined || file === MEDIA_PLAYLIST)
+    return answers.playlist(await recorded.newest(streamId, renditionId), conditions);
+  if (!RENDITION_ID_PATTERN.test(renditionId)) throw renditionIdInvalid();
+  const media = parseMediaFile(file);
+  if (media?.kind === 'segment')
+    return answers.media(await recorded.segment(streamId, renditionId, media.msn, client), conditions);
+  if (media?.kind === 'init')
+    return answers.media(await recorded.init(streamId, renditionId, media.timeline, client), conditions);
+  throw offline;
+}
+
+function renditionIdInvalid(): ProblemError {
+  return new ProblemError(
+    400,
+    'rendition_id_invalid',
+    'A rendition id has 1 to 32 small letters, digits, "_" and "-".',
+  );
+}
+
+function fileNotFound(): ProblemError {
+  return new ProblemError(404, 'file_not_found', 'No file of a stream has such a name.');
+}
+
 function assertWellFormed({ streamId, renditionId, file, query }: PlaybackTarget): void {
   if (!STREAM_ID_PATTERN.test(streamId))
     throw new ProblemError(400, 'stream_id_invalid', 'A stream id has 1 to 64 letters, digits, "_" and "-".');
   if (query.length > QUERY_CHARS_MAX)
     throw new ProblemError(400, 'query_too_long', `The query is longer than ${QUERY_CHARS_MAX} characters.`);
-  if (renditionId === undefined && file !== MULTIVARIANT_PLAYLIST && file !== ACCESS_CHECK)
-    throw new ProblemError(404, 'file_not_found', 'No file of a stream has such a name.');
+  if (renditionId === undefined && ![MULTIVARIANT_PLAYLIST, DVR_PLAYLIST, ACCESS_CHECK].includes(file))
+    throw fileNotFound();
 }
 
 async function playbackOf(

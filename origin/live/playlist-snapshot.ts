@@ -11,10 +11,10 @@ export class RenderedPlaylist {
   readonly identity: Uint8Array<ArrayBuffer>;
   /** Names the text. Base64url. */
   readonly digest: string;
-  readonly #metrics: LiveMetrics;
+  readonly #metrics: Pick<LiveMetrics, 'compressions'>;
   #gzip: Uint8Array<ArrayBuffer> | undefined;
 
-  constructor(text: string, metrics: LiveMetrics) {
+  constructor(text: string, metrics: Pick<LiveMetrics, 'compressions'>) {
     this.identity = new TextEncoder().encode(text);
     this.digest = digestOf(this.identity);
     this.#metrics = metrics;

@@ -48,6 +48,8 @@ export type RecorderDeps = {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: RecordingMetrics;
+  /** Whether other origins record the same streams: then what is open may be theirs, and only the spool is ours. */
+  readonly isShared?: boolean;
 };
 
 /** Longest that closing waits for the store; what is left then is in the spool. */
@@ -266,7 +268,7 @@ export class Recorder implements StreamRecorder {
     const { ref, wish, endedAtMs = 0 } = recording;
     this.#finishing.add(recording);
     try {
-      const expiresAtMs = endedAtMs + Math.max(UNKEPT_MS, wish.retentionMs);
+      const expiresAtMs = endedAtMs + (wish.retentionMs > 0 ? wish.retentionMs : UNKEPT_MS);
       await this.#database?.run(({ sql }) => endRecording(sql, ref, endedAtMs, expiresAtMs));
     } catch (error) {
       this.#deps.logger.debug({ err: error }, 'the end of a recording is written later');
@@ -289,6 +291,10 @@ export class Recorder implements StreamRecorder {
 
   async #restore(database: Database): Promise<RestoredStream[]> {
     const spooled = new Map((await this.#deps.spool.scan()).map((found) => [recordingKey(found.ref), found]));
+    if (this.#deps.isShared === true) {
+      for (const { ref, renditions } of spooled.values()) await this.#takeShared(ref, renditions);
+      return [];
+    }
     const rows = await database.run(({ sql }) => findOpenRecordings(sql));
     const streams = await database.run(({ sql }) =>
       findStreams(sql, [...new Set([...spooled.values()].map(({ ref }) => ref.streamId))]),
@@ -309,6 +315,22 @@ export class Recorder implements StreamRecorder {
       }
     this.#restored.clear();
     return restored;
+  }
+
+  /** Brings to the store what an earlier process did not; the index is written by those who still have the stream. */
+  async #takeShared(ref: RecordingRef, renditions: SpooledRecording['renditions']): Promise<void> {
+    const { spool } = this.#deps;
+    for (const [renditionId, { msns }] of renditions)
+      for (const msn of msns) {
+        const place = { ref, renditionId, msn };
+        if ((await spool.read(place))?.entry === undefined) spool.remove(place);
+        else
+          this.#queue.pushSpooled({
+            key: segmentKey(ref, renditionId, msn),
+            load: async () => (await spool.read(place))?.bytes,
+            settled: () => spool.remove(place),
+          });
+      }
   }
 
   /** A recording whose row may not have got into the database. */

@@ -3,7 +3,12 @@ import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
 import type { Database } from '#runtime/postgres/database.ts';
 import { unavailable } from '#origin/recording/object-reads.ts';
 import { recordingKey, type RecordingRef } from '#origin/recording/recording-place.ts';
-import { findRecordings, readEntries, type RecordingRow } from '#origin/recording/recordings-table.ts';
+import {
+  findRecordings,
+  newestPage,
+  readEntries,
+  type RecordingRow,
+} from '#origin/recording/recordings-table.ts';
 import { PAGE_SEGMENTS, pageOf, type SegmentEntry } from '#origin/recording/segment-entry.ts';
 
 /** Recordings of one stream that are looked at; older ones are still listed by nobody and deleted in time. */
@@ -59,6 +64,16 @@ export class RecordingCatalog {
   entries(ref: RecordingRef, renditionId: string): Promise<SegmentEntry[]> {
     return this.#index(`${recordingKey(ref)}/${renditionId}`, INDEX_FRESH_MS, () =>
       this.#database.run(({ sql }) => readEntries(sql, ref, renditionId, 0)),
+    );
+  }
+
+  /** The newest pages of a rendition, of any recording. @throws {ProblemError} 503 */
+  newest(ref: RecordingRef, renditionId: string, pages: number): Promise<SegmentEntry[]> {
+    return this.#index(`${recordingKey(ref)}/${renditionId}/newest ${pages}`, LIST_FRESH_MS, () =>
+      this.#database.run(async ({ sql }) => {
+        const newest = await newestPage(sql, ref, renditionId);
+        return readEntries(sql, ref, renditionId, newest - pages + 1);
+      }),
     );
   }
 

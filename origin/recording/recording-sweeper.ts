@@ -9,6 +9,7 @@ import { RECORDING_MS_MAX } from '#origin/recording/recording-settings.ts';
 import {
   deletePage,
   deleteRecording,
+  endAbandoned,
   expireOrphans,
   findExpired,
   findOutdatedPages,
@@ -25,6 +26,8 @@ export type RecordingSweeperDeps = {
 };
 
 const INTERVAL_MS = 10_000;
+/** Longer than any reconnect window. */
+const ABANDONED_MS = 3_600_000;
 const RECORDINGS_PER_ROUND = 20;
 const PAGES_PER_ROUND = 200;
 
@@ -59,8 +62,10 @@ export class RecordingSweeper {
   /** One round. @throws {DatabaseUnavailableError} @throws {ObjectStoreError} */
   async sweep(): Promise<void> {
     const { database, clock } = this.#deps;
+    const nowMs = clock.nowMs();
     await database.run(({ sql }) => expireOrphans(sql));
-    const expired = await database.run(({ sql }) => findExpired(sql, clock.nowMs(), RECORDINGS_PER_ROUND));
+    await database.run(({ sql }) => endAbandoned(sql, nowMs, nowMs - ABANDONED_MS));
+    const expired = await database.run(({ sql }) => findExpired(sql, nowMs, RECORDINGS_PER_ROUND));
     for (const ref of expired) await this.#delete(ref);
     await this.#trim();
   }

@@ -80,13 +80,6 @@ export async function endRecording(
     where stream_id = ${ref.streamId} and id = ${ref.id}`;
 }
 
-/** Everything of a stream is to be deleted, whatever it was kept for. */
-export async function expireRecordings(sql: Sql, streamId: string): Promise<void> {
-  await sql`
-    update origin.recordings set ended_at = coalesce(ended_at, now()), expires_at = 'epoch'
-    where stream_id = ${streamId}`;
-}
-
 /** Those that went on when their process was stopped, newest first. */
 export async function findOpenRecordings(sql: Sql): Promise<RecordingRow[]> {
   const rows = await sql<Row>`
@@ -208,4 +201,18 @@ export async function newestPage(sql: Sql, ref: RecordingRef, renditionId: strin
     select max(page) as page from origin.recording_pages
     where stream_id = ${ref.streamId} and recording_id = ${ref.id} and rendition_id = ${renditionId}`;
   return row?.page ?? 0;
+}
+
+/**
+ * Ends recordings that nobody adds to any more: those of an origin that never came back.
+ *
+ * @param sinceMs media newer than this show that somebody does
+ */
+export async function endAbandoned(sql: Sql, nowMs: number, sinceMs: number): Promise<void> {
+  await sql`
+    update origin.recordings r set ended_at = ${new Date(nowMs)},
+      expires_at = ${new Date(nowMs)}::timestamptz + r.retention_ms * interval '1 millisecond'
+    where r.ended_at is null and r.began_at < ${new Date(sinceMs)}
+      and not exists (select 1 from origin.recording_pages p where p.stream_id = r.stream_id
+        and p.recording_id = r.id and p.until_at > ${new Date(sinceMs)})`;
 }

@@ -9,6 +9,8 @@ export type PublishableStream = {
   readonly segmentDurationMs: number;
   readonly partDurationMs: number;
   readonly reconnectWindowS: number;
+  readonly dvrWindowS: number;
+  readonly retentionS: number;
   readonly ladder: LadderSettings;
   /** Highest media sequence number recorded under this stream id, 0 if none. */
   readonly lastMsn: number;
@@ -42,6 +44,8 @@ type StreamRow = {
   segment_duration_ms: number;
   part_duration_ms: number;
   reconnect_window_s: number;
+  dvr_window_s: number;
+  retention_s: number;
   ladder: LadderSettings;
   last_msn: number;
 };
@@ -56,7 +60,7 @@ export async function lockKeys(
 ): Promise<(PublishableStream & { readonly digest: Buffer })[]> {
   const rows = await sql<StreamRow>`
     select s.id as stream_id, s.tenant_id, k.id as key_id, k.digest, s.segment_duration_ms, s.part_duration_ms,
-      s.reconnect_window_s, s.ladder,
+      s.reconnect_window_s, s.dvr_window_s, s.retention_s, s.ladder,
       coalesce((select max(p.last_msn) from origin.publish_sessions p where p.stream_id = s.id), 0) as last_msn
     from origin.stream_keys k join origin.streams s on s.id = k.stream_id
     where k.id in (select jsonb_array_elements_text(${keyIds}::jsonb))
@@ -174,7 +178,7 @@ export async function moveSession(
     from origin.streams s
     where p.id = ${sessionId} and p.ended_at is null and s.id = p.stream_id
     returning p.id, p.fencing_token, p.remote_address, p.started_at, p.stream_id, p.tenant_id, p.key_id,
-      s.segment_duration_ms, s.part_duration_ms, s.reconnect_window_s, s.ladder,
+      s.segment_duration_ms, s.part_duration_ms, s.reconnect_window_s, s.dvr_window_s, s.retention_s, s.ladder,
       coalesce((select max(q.last_msn) from origin.publish_sessions q where q.stream_id = s.id), 0) as last_msn`;
   return row === undefined ? undefined : toSession(row);
 }
@@ -213,7 +217,7 @@ export async function findOpenSessions(
 ): Promise<OpenSession[]> {
   const rows = await sql<SessionRow>`
     select distinct on (p.stream_id) p.id, p.fencing_token, p.remote_address, p.started_at, p.stream_id,
-      p.tenant_id, p.key_id, s.segment_duration_ms, s.part_duration_ms, s.reconnect_window_s, s.ladder,
+      p.tenant_id, p.key_id, s.segment_duration_ms, s.part_duration_ms, s.reconnect_window_s, s.dvr_window_s, s.retention_s, s.ladder,
       coalesce((select max(q.last_msn) from origin.publish_sessions q where q.stream_id = s.id), 0) as last_msn
     from origin.publish_sessions p join origin.streams s on s.id = p.stream_id
     where p.ended_at is null and p.started_at > ${new Date(sinceMs)}
@@ -258,6 +262,8 @@ function toStream(row: StreamRow): PublishableStream {
     segmentDurationMs: row.segment_duration_ms,
     partDurationMs: row.part_duration_ms,
     reconnectWindowS: row.reconnect_window_s,
+    dvrWindowS: row.dvr_window_s,
+    retentionS: row.retention_s,
     ladder: row.ladder,
     lastMsn: row.last_msn,
   };

@@ -10,6 +10,10 @@ export type StreamSettings = {
   /** How long, in seconds, the playlist waits for a broadcaster that has gone. */
   readonly reconnectWindowS: number;
   readonly access: StreamAccess;
+  /** How far back a running stream can be watched, s; 0 not at all. */
+  readonly dvrWindowS: number;
+  /** How long an ended stream can be watched, s; 0 not at all. */
+  readonly retentionS: number;
 };
 
 /** Who may play: everybody, or whoever holds a playback token for the stream. */

@@ -10,6 +10,8 @@ type StreamRow = {
   part_duration_ms: number;
   reconnect_window_s: number;
   access: StreamAccess;
+  dvr_window_s: number;
+  retention_s: number;
   created_at: Date;
   updated_at: Date;
 };
@@ -21,9 +23,10 @@ export type ListPosition = { readonly createdAtMs: number; readonly id: string }
 export async function insertStream(sql: Sql, tenantId: string, stream: StreamRecord): Promise<void> {
   await sql`
     insert into origin.streams (id, tenant_id, name, ladder, segment_duration_ms, part_duration_ms,
-      reconnect_window_s, access, created_at, updated_at)
+      reconnect_window_s, access, dvr_window_s, retention_s, created_at, updated_at)
     values (${stream.id}, ${tenantId}, ${stream.name}, ${stream.ladder}::jsonb, ${stream.segmentDurationMs},
-      ${stream.partDurationMs}, ${stream.reconnectWindowS}, ${stream.access}, ${new Date(stream.createdAtMs)},
+      ${stream.partDurationMs}, ${stream.reconnectWindowS}, ${stream.access}, ${stream.dvrWindowS},
+      ${stream.retentionS}, ${new Date(stream.createdAtMs)},
       ${new Date(stream.updatedAtMs)})`;
 }
 
@@ -60,12 +63,15 @@ export async function updateStream(sql: Sql, stream: StreamRecord): Promise<void
   await sql`
     update origin.streams set name = ${stream.name}, ladder = ${stream.ladder}::jsonb,
       segment_duration_ms = ${stream.segmentDurationMs}, part_duration_ms = ${stream.partDurationMs},
-      reconnect_window_s = ${stream.reconnectWindowS}, access = ${stream.access}, updated_at = ${new Date(stream.updatedAtMs)}
+      reconnect_window_s = ${stream.reconnectWindowS}, access = ${stream.access},
+      dvr_window_s = ${stream.dvrWindowS}, retention_s = ${stream.retentionS}, updated_at = ${new Date(stream.updatedAtMs)}
     where id = ${stream.id}`;
 }
 
-/** Its keys go with it, its publish sessions and audit stay. */
+/** Its keys go with it, its publish sessions and audit stay; its recordings are to be deleted. */
 export async function deleteStream(sql: Sql, id: string): Promise<void> {
+  await sql`
+    update origin.recordings set ended_at = coalesce(ended_at, now()), expires_at = 'epoch' where stream_id = ${id}`;
   await sql`delete from origin.streams where id = ${id}`;
 }
 
@@ -88,6 +94,8 @@ function toRecord(row: StreamRow): StreamRecord {
     segmentDurationMs: row.segment_duration_ms,
     partDurationMs: row.part_duration_ms,
     reconnectWindowS: row.reconnect_window_s,
+    dvrWindowS: row.dvr_window_s,
+    retentionS: row.retention_s,
     access: row.access,
     createdAtMs: row.created_at.getTime(),
     updatedAtMs: row.updated_at.getTime(),

@@ -316,6 +316,7 @@ describe('timelines', () => {
         presentation: request.presentation,
         lastMsnFloor: 4_711,
         reconnectWindowMs: 5_000,
+        recording: { dvrWindowMs: 0, retentionMs: 0 },
         liveWindowMs: LIVE_WINDOW_MS,
       },
     ]);
@@ -449,6 +450,8 @@ describe('changes of a stream', () => {
       segmentDurationMs: 2_000,
       partDurationMs: 333,
       reconnectWindowS: 7,
+      dvrWindowS: 0,
+      retentionS: 0,
       access: 'public',
       createdAtMs: 0,
       updatedAtMs: 0,

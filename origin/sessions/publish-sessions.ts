@@ -346,6 +346,7 @@ export class PublishSessions {
       presentation,
       lastMsnFloor: session.lastMsn,
       reconnectWindowMs: session.reconnectWindowMs,
+      recording: { dvrWindowMs: session.dvrWindowS * 1_000, retentionMs: session.retentionS * 1_000 },
       liveWindowMs: this.#liveWindowMs,
     };
   }

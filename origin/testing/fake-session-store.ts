@@ -26,6 +26,8 @@ export class FakeSessionStore implements PublishSessionStore {
       segmentDurationMs: 2_000,
       partDurationMs: 333,
       reconnectWindowS: 60,
+      dvrWindowS: 0,
+      retentionS: 0,
       ladder: {},
       lastMsn: 0,
       ...changes,

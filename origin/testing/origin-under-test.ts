@@ -86,6 +86,12 @@ export class OriginUnderTest {
     }
   }
 
+  /** An origin that runs in another process. */
+  static attach(url: string, dataDir: string, close: () => Promise<void>): OriginUnderTest {
+    const ensureStream = () => Promise.reject(new Error('it runs in another process'));
+    return new OriginUnderTest({ url, port: Number(new URL(url).port), ensureStream, close }, dataDir);
+  }
+
   /** Any call. A body that is not text is sent as JSON. */
   async call<Body = Record<string, unknown>>(
     method: string,

@@ -6,6 +6,9 @@
 /** The multivariant playlist of a stream, and the media playlist of a rendition below it. */
 export const MULTIVARIANT_PLAYLIST = 'master.m3u8';
 export const MEDIA_PLAYLIST = 'index.m3u8';
+/** Beside either of them: as much as can be rewound. Ended streams have a folder each below this one. */
+export const DVR_PLAYLIST = 'dvr.m3u8';
+export const RECORDINGS_FOLDER = 'recordings';
 
 /** What a file name below a rendition stands for. */
 export type MediaFile =

@@ -27,7 +27,7 @@ const VERSION_SKIPPING_DATERANGES = 10;
 const HOLD_BACK_TARGETS = 3;
 
 /**
- * Writes a playlist of whole segments. Only a sliding one has delta updates; it does not block.
+ * Writes a playlist of whole segments. Only a sliding one has delta updates and can be held back for a segment.
  *
  * @throws {PlaylistValueError} when a value would break the text or a promise of the playlist
  * @spec rfc8216bis §4.4.3.5, §4.4.3.8, §6.2.1, §6.2.5.1
@@ -45,6 +45,7 @@ export function writeRecordedPlaylist(playlist: RecordedPlaylist, form: Playlist
   else
     lines.push(
       tag('EXT-X-SERVER-CONTROL', {
+        'CAN-BLOCK-RELOAD': 'YES',
         'CAN-SKIP-UNTIL': formatMilliseconds(skipBoundaryS(constants) * 1000),
         'HOLD-BACK': formatMilliseconds(constants.targetDurationS * 1000 * HOLD_BACK_TARGETS),
       }),

@@ -11,7 +11,7 @@ const miniflare = new Miniflare(
     host: '127.0.0.1',
     port: Number(port),
     cf: false,
-    r2Persist: folder,
+    resourcePersistencePath: folder,
     r2Buckets: {
       SEGMENTS: {
         id: 'segments',
