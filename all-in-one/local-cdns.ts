@@ -77,13 +77,14 @@ export async function planLocalCdns(
  */
 export async function startLocalCdns(
   plan: LocalCdnPlan,
-  options: { readonly originUrl: string; readonly dataDir: string },
+  options: { readonly originUrl: string; readonly dataDir: string; readonly pullToken: string },
   { logger }: { readonly logger: Logger },
   started: DisposableStack,
 ): Promise<void> {
   for (const { name, host, port } of plan.cdns) {
     const folder = join(options.dataDir, 'cdns', name);
-    const cdn = await startCdn('nginx', { originUrls: [options.originUrl], host, port, folder });
+    const { originUrl, pullToken } = options;
+    const cdn = await startCdn('nginx', { originUrls: [originUrl], host, port, folder, pullToken });
     let closing = false;
     const stoppable: Disposable = {
       close: () => {

@@ -100,6 +100,8 @@ async function start(
     ...settings.origin.ORIGIN_PLAYER_MEDIA_ORIGINS,
     ...localCdns.cdns.map(({ url }) => url),
   ];
+  // With it a local CDN shares one copy of a protected stream among viewers whose tokens it has checked.
+  const pullToken = settings.origin.ORIGIN_PULL_TOKEN || randomBytes(24).toString('base64url');
   const origin = await createOrigin(
     {
       ...settings.origin,
@@ -126,7 +128,7 @@ async function start(
 
   await startLocalCdns(
     localCdns,
-    { originUrl: origin.url, dataDir: settings.dataDir },
+    { originUrl: origin.url, dataDir: settings.dataDir, pullToken },
     serviceDeps('all-in-one'),
     started,
   );

@@ -14,6 +14,11 @@ export type CdnOptions = {
   readonly workers?: number;
   /** Size of the cache, MiB. */
   readonly cacheMib?: number;
+  /**
+   * nginx with Lua: the origin's `ORIGIN_PULL_TOKEN`. With it the CDN asks the origin whether a viewer's access token opens
+   * the stream, and then shares one copy among all of them. Without it tokens are passed on, and each has copies of its own.
+   */
+  readonly pullToken?: string;
   /** nginx: writes a line for each request to `access.log` in the folder. */
   readonly accessLog?: boolean;
   /** nginx: collapses with its own lock, as without the Lua module: the others get an object up to 500 ms late. */

@@ -16,6 +16,7 @@ await runUntilSignal(logger, async () => {
     holdMaxS: settings.CDN_HOLD_MAX_S,
     workers: settings.CDN_WORKERS,
     cacheMib: settings.CDN_CACHE_MIB,
+    pullToken: settings.CDN_PULL_TOKEN,
     accessLog: settings.CDN_ACCESS_LOG,
   });
   logger.info({ kind: cdn.kind, url: cdn.url }, 'serving');

@@ -21,11 +21,16 @@ export const NGINX: CdnProgram = {
     const { folder } = options;
     await mkdir(join(folder, 'cache'), { recursive: true });
     const lua = options.withoutLua !== true && hasLua();
+    // Without Lua nothing here can check tokens, and an unchecked CDN must not speak for the viewer.
+    const checked = lua ? options : { ...options, pullToken: '' };
     const template = await readFile(join(HERE, 'nginx.conf'), 'utf8');
-    const values = nginxValues(options);
+    const values = nginxValues(checked);
+    const missing = [lua ? '' : 'lua', values['checks_tokens'] === 'true' ? 'no-pull' : 'pull'];
     await writeFile(
       join(folder, 'nginx.conf'),
-      fillTemplate(lua ? template : withoutFeature(template, 'lua'), values),
+      fillTemplate(missing.reduce(withoutFeature, template), values),
+      // It may hold the pull token.
+      { mode: 0o600 },
     );
     if (lua) {
       const collapse = await readFile(join(HERE, 'collapse.lua'), 'utf8');
@@ -39,7 +44,7 @@ export const NGINX: CdnProgram = {
 };
 
 function nginxValues(options: CdnOptions): Record<string, string | number> {
-  const { folder, originUrls } = options;
+  const { folder, originUrls, pullToken = '' } = options;
   const hosts = originUrls.map((url) => new URL(url).host);
   const server = (host: string, index: number): string =>
     `server ${host} max_fails=0${index === 0 ? '' : ' backup'};`;
@@ -56,5 +61,7 @@ function nginxValues(options: CdnOptions): Record<string, string | number> {
     servers: hosts.map(server).join('\n    '),
     origin_host: hosts[0] ?? '',
     hold_s: options.holdMaxS ?? HOLD_MAX_S,
+    authorization: pullToken === '' ? '' : `Bearer ${pullToken}`,
+    checks_tokens: pullToken === '' ? 'false' : 'true',
   };
 }

@@ -33,6 +33,16 @@ export const CDN_SETTINGS = {
     default: HOLD_MAX_S,
     description: 'Longest time that a request may be held, seconds; more than three target durations.',
   },
+  CDN_PULL_TOKEN: {
+    parse: z.union(
+      [z.literal(''), z.string().regex(/^[\w.~+/=-]{8,256}$/)],
+      'expected 8 to 256 letters, digits or . _ ~ + / = -',
+    ),
+    default: '',
+    description:
+      'nginx: ORIGIN_PULL_TOKEN of the origins. With it the CDN checks access tokens and shares one copy of protected streams.',
+    secret: true,
+  },
   CDN_ACCESS_LOG: {
     parse: flag,
     default: false,

@@ -17,8 +17,9 @@ export function fillTemplate(template: string, values: Readonly<Record<string, s
   });
 }
 
-/** Leaves out the lines that are marked with a comment that they need the named feature. */
+/** Leaves out the lines that are marked with a comment that they need the named feature; '' leaves all. */
 export function withoutFeature(template: string, feature: string): string {
+  if (feature === '') return template;
   return template
     .split('\n')
     .filter((line) => !line.endsWith(`# ${feature}`))

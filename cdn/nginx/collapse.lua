@@ -66,24 +66,55 @@ local function fetch(key)
   return result
 end
 
--- Called before the cache is asked; returns when it has the object, or answers.
-function collapse.enter()
-  if ngx.req.get_method() == 'OPTIONS' then return end
-  local key = ngx.var.object_path .. ngx.var.object_query
-  if kept:get(key) then return end
+-- Access tokens, where this CDN checks them: the origin says of each token and stream whether it may be played, and what it
+-- said holds for a while.
+local CHECKS_TOKENS = {{checks_tokens}}
+local ALLOWED_SECONDS, REFUSED_SECONDS = 10, 1
+local VERDICTS_MAX = 100000
+local verdicts = assert(lrucache.new(VERDICTS_MAX))
+
+-- Runs `work` once for everybody who wants the same at the same time; all get what it returned.
+local function once(key, work)
   local group = groups[key]
   if group ~= nil and ngx.now() - group.since < FETCH_SECONDS_MAX then
     group.waiting = group.waiting + 1
     group.woken:wait(FETCH_SECONDS_MAX)
-    if group.result ~= nil then return answer(group.result) end
-    return
+    return group.result
   end
   group = { woken = semaphore.new(0), waiting = 0, since = ngx.now() }
   groups[key] = group
-  group.result = fetch(key)
+  group.result = work(key)
   if groups[key] == group then groups[key] = nil end
   if group.waiting > 0 then group.woken:post(group.waiting) end
-  if group.result ~= nil then return answer(group.result) end
+  return group.result
+end
+
+local function ask_origin(path)
+  local ok, result = pcall(ngx.location.capture, '/check' .. path .. '/access')
+  if not ok then return 502 end
+  local status = result.status
+  if status == 204 then
+    verdicts:set(path, status, ALLOWED_SECONDS)
+  elseif status == 401 or status == 403 or status == 404 then
+    verdicts:set(path, status, REFUSED_SECONDS)
+  end
+  return status
+end
+
+local function check_token()
+  local path = ngx.var.token_path
+  local status = verdicts:get(path) or once(path, ask_origin) or 502
+  if status ~= 204 then return ngx.exit(status) end
+end
+
+-- Called before the cache is asked; returns when it has the object, or answers.
+function collapse.enter()
+  if ngx.req.get_method() == 'OPTIONS' then return end
+  if CHECKS_TOKENS then check_token() end
+  local key = ngx.var.object_path .. ngx.var.object_query
+  if kept:get(key) then return end
+  local result = once(key, fetch)
+  if result ~= nil then return answer(result) end
 end
 
 -- nginx adds no Age of its own: the seconds since the origin made the answer, and how old that was already.

@@ -15,14 +15,14 @@ local function canonical_query(query)
 end
 
 function do_remap()
-  local uri = ts.client_request.get_uri():gsub('^/t/[^/]+(/live/)', '%1')
-  if uri:sub(1, 6) ~= '/live/' then
+  -- An access token before the path stays: it is not checked here, so the origin has to see it.
+  local uri = ts.client_request.get_uri()
+  if not uri:match('^/live/') and not uri:match('^/t/[^/]+/live/') then
     ts.http.set_resp(404)
     return TS_LUA_REMAP_NO_REMAP
   end
   ts.hook(TS_LUA_HOOK_READ_RESPONSE_HDR, read_response)
   ts.hook(TS_LUA_HOOK_SEND_RESPONSE_HDR, send_response)
-  ts.client_request.set_uri(uri)
   ts.client_request.set_uri_args(canonical_query(ts.client_request.get_uri_args() or ''))
   -- One representation for everybody.
   ts.client_request.header['Accept-Encoding'] = nil

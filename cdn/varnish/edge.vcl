@@ -15,10 +15,9 @@ sub vcl_init {
 
 sub vcl_recv {
   if (req.url == "/cdn-alive") { return (synth(200)); }
-  # What is cached is named by its path without access token. The check of access tokens goes here (docs/cdn.md).
-  set req.url = regsub(req.url, "^/t/[^/?]+(/live/)", "\1");
   # Only what is played is reached through a CDN: not the API, not the ingest.
-  if (req.url !~ "^/live/") { return (synth(404)); }
+  # An access token before the path stays: it is not checked here, so the origin has to see it.
+  if (req.url !~ "^(/t/[^/?]+)?/live/") { return (synth(404)); }
   if (req.method == "OPTIONS") { return (synth(204)); }
   if (req.method != "GET" && req.method != "HEAD") { return (synth(405)); }
   # Delivery directives choose the answer and are brought into one order; CMCD, session ids and tracking do not.

@@ -21,7 +21,7 @@ export type LocalCdn = {
 };
 
 /** How the cache is set up. */
-export type LocalCdnOptions = Pick<CdnOptions, 'workers' | 'withoutLua' | 'holdMaxS'> & {
+export type LocalCdnOptions = Pick<CdnOptions, 'workers' | 'withoutLua' | 'holdMaxS' | 'pullToken'> & {
   /** Base URL of the origin, `http://127.0.0.1:port`. */
   readonly originUrl: string;
   /**
