@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { installedKinds } from '#cdn/cdn-process.ts';
 import { CDN_KINDS } from '#cdn/cdn-program.ts';
+import { startFfmpegViewer } from '#tests/support/ffmpeg-viewer.ts';
 import { FailoverStage, PART_MS, RAMP_S, TTL_S, type StagedCdn } from '#tests/support/failover-stage.ts';
 import type { LightViewer } from '#tests/support/light-viewer.ts';
 import type { PlayerName, SteeredPlayer } from '#tests/support/steered-players.ts';
@@ -16,6 +17,7 @@ const VIEWERS = Number(process.env['FAILOVER_VIEWERS'] ?? 200);
 const CROWD = Number(process.env['FAILOVER_CROWD'] ?? 500);
 const STEERING_DOWN_S = Number(process.env['FAILOVER_STEERING_DOWN_S'] ?? 20);
 const TABS = 3;
+const UNSTEERED = 20;
 /** A tab has left a CDN when it loads, but nothing from there for so long: what was on its way still comes. */
 const SETTLED_MS = 2_000;
 const LEAVE_DEADLINE_MS = 30_000;
@@ -297,7 +299,7 @@ describe.skipIf(!ready)(`failover between real CDNs (not here: ${missing.join(',
       await delay(2_000);
       const all = [...viewers, ...crowd];
       for (const { behind } of stage.cdns.values()) behind.forget();
-      await forget([]);
+      for (const viewer of all) viewer.forget();
       await delay(6_000);
       const counted = [...stage.cdns.values()].map(({ name, behind, cache }) => {
         const held = [...behind.asked].filter(([url]) => url.includes('_HLS_msn') || url.endsWith('.m4s'));
@@ -320,6 +322,84 @@ describe.skipIf(!ready)(`failover between real CDNs (not here: ${missing.join(',
       expect(counted.map(({ most }) => most)).toEqual([1, 1, 1]);
     } finally {
       for (const viewer of crowd) viewer.stop();
+    }
+  });
+
+  it('the edge is restarted under load', async () => {
+    const edge = await stage.edge();
+    const unsteered = await stage.unsteeredViewers(edge, UNSTEERED);
+    const tabs: SteeredPlayer[] = [];
+    try {
+      for (let count = 0; count < TABS; count++)
+        tabs.push(
+          await stage.players.open(stage.browser, 'hls.js-page', `edge-${count}`, stage.masterUrl(edge)),
+        );
+      await delay(5_000);
+      await forget(tabs);
+      for (const viewer of unsteered) viewer.forget();
+      await edge.kill();
+      const killedMs = performance.now();
+      await edge.start();
+      const awayMs = performance.now() - killedMs;
+      await delay(6_000);
+      const standstills = await Promise.all(tabs.map(async (tab) => (await tab.progress()).standstillMs));
+      const stalls = unsteered.map((viewer) => viewer.takeStall());
+      record('edge restarted under load', 'no effect on steering players; others stall ≤ 1 s', [
+        `away for ${seconds(awayMs)}`,
+        `standstill of steering tabs ${seconds(Math.max(...standstills))}`,
+        `stall of ${unsteered.length} viewers that do not steer p50 ${seconds(quantile(stalls, 0.5))} max ${seconds(Math.max(...stalls))}`,
+      ]);
+      await Promise.all(tabs.map(goesOn));
+      expect(unsteered.every(({ loadedFrom }) => loadedFrom !== '')).toBe(true);
+    } finally {
+      for (const viewer of unsteered) viewer.stop();
+      await Promise.all(tabs.map((tab) => tab.close()));
+    }
+  });
+
+  it('players that do not steer, while their CDN is killed', async () => {
+    await stage.allWell();
+    const edge = await stage.edge();
+    const unsteered = await stage.unsteeredViewers(edge, UNSTEERED);
+    expect(new Set(unsteered.map(({ loadedFrom }) => loadedFrom)).size).toBe(1);
+    const unsteeredUrl = stage.masterUrl(edge, '?steering=0');
+    const tab = await stage.players.open(stage.browser, 'hls.js-page', 'unsteered', unsteeredUrl);
+    const ffmpeg = await startFfmpegViewer(unsteeredUrl);
+    try {
+      await delay(5_000);
+      const from = unsteered[0]?.loadedFrom ?? '';
+      const victim = [...stage.cdns.values()].find(({ front }) => front.url === from);
+      if (victim === undefined) throw new Error(`no CDN is at ${from}`);
+      await tab.progress();
+      for (const viewer of unsteered) viewer.forget();
+      const playedS = await ffmpeg.playedS();
+      await Promise.all([victim.cache.kill(), victim.front.refuse()]);
+      await waitFor(
+        'all to load from elsewhere',
+        () => unsteered.every(({ loadedFrom }) => loadedFrom !== from),
+        {
+          deadlineMs: LEAVE_DEADLINE_MS,
+        },
+      );
+      await delay(10_000);
+      const { standstillMs } = await tab.progress();
+      const stalls = unsteered.map((viewer) => viewer.takeStall());
+      await waitFor('ffmpeg to read on', async () => (await ffmpeg.playedS()) > playedS + 6, {
+        deadlineMs: 20_000,
+        intervalMs: 200,
+      });
+      record('CDN killed, players that do not steer', 'keep playing', [
+        `${victim.name} (${victim.cache.kind})`,
+        `hls.js standstill ${seconds(standstillMs)}`,
+        `ffmpeg ${((await ffmpeg.playedS()) - playedS).toFixed(1)} s further`,
+        `stall of ${unsteered.length} viewers p50 ${seconds(quantile(stalls, 0.5))} max ${seconds(Math.max(...stalls))}`,
+      ]);
+      await goesOn(tab);
+      await stage.heal(victim.name);
+    } finally {
+      for (const viewer of unsteered) viewer.stop();
+      await tab.close();
+      await ffmpeg.stop();
     }
   });
 });

@@ -1,3 +1,6 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { launchChromium } from '#bench/browser/chromium.ts';
 import type { CdnKind } from '#cdn/cdn-program.ts';
@@ -19,6 +22,18 @@ export type StagedCdn = {
   readonly behind: BreakableCdn;
 };
 
+/** The edge in a process of its own. */
+export type StagedEdge = {
+  readonly url: string;
+  /** Is gone from one moment to the next. */
+  kill(): Promise<void>;
+  /** Resolves when it answers; on the port that it had. */
+  start(): Promise<void>;
+};
+
+/** One key for steering and the edge, so that a session means the same to both. */
+const SESSION_KEYS = `1:${Buffer.alloc(32, 7).toString('base64url')}`;
+
 /** The mean TTL of both rhythms; with the jitter a player asks again after 7 s at the latest. */
 export const TTL_S = 5;
 export const PART_MS = 500;
@@ -39,6 +54,7 @@ export class FailoverStage {
   /** In front of the steering server; players reach it through this only. */
   readonly steeringFront: FaultProxy;
   readonly clients = new ManyClients();
+  #edge: { readonly staged: StagedEdge; readonly child: () => ChildProcess | undefined } | undefined;
   readonly #steeringUrl: string;
   readonly #streamId: string;
   readonly #lowestPlaylist: string;
@@ -69,6 +85,8 @@ export class FailoverStage {
     const live = await startLiveSystem({
       STEERING_PORT: String(steeringPort),
       STEERING_PUBLIC_URL: steeringFront.url,
+      STEERING_TOKEN_KEYS: SESSION_KEYS,
+      EDGE_PORT: '0',
       STEERING_TTL_S: String(TTL_S),
       STEERING_TTL_EVENT_S: String(TTL_S),
       STEERING_PROBE_ALLOWED_TARGETS: '127.0.0.1',
@@ -119,7 +137,70 @@ export class FailoverStage {
     return stage;
   }
 
+  /** Starts an edge in front of the origin, or returns the one that runs. */
+  async edge(): Promise<StagedEdge> {
+    if (this.#edge !== undefined) return this.#edge.staged;
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    let child: ChildProcess | undefined;
+    const staged: StagedEdge = {
+      url,
+      start: async () => {
+        child = spawn(process.execPath, [join(import.meta.dirname, '../../edge-worker/node/main.ts')], {
+          stdio: 'ignore',
+          env: {
+            PATH: process.env['PATH'] ?? '',
+            EDGE_PORT: String(port),
+            EDGE_HOST: '127.0.0.1',
+            ORIGIN_URLS: this.live.process.originUrl,
+            EDGE_STEERING_URLS: this.#steeringUrl,
+            STEERING_PUBLIC_URL: this.steeringFront.url,
+            STEERING_TOKEN_KEYS: SESSION_KEYS,
+            STEERING_TTL_S: String(TTL_S),
+            LOG_LEVEL: 'error',
+          },
+        });
+        await waitFor('the edge to answer', async () => (await fetch(this.masterUrl(staged))).status === 200);
+      },
+      kill: async () => {
+        if (child === undefined || child.exitCode !== null) return;
+        const exited = once(child, 'exit');
+        child.kill('SIGKILL');
+        await exited;
+      },
+    };
+    this.#edge = { staged, child: () => child };
+    await staged.start();
+    return staged;
+  }
+
+  /** Where a player of the edge begins. */
+  masterUrl(edge: StagedEdge, query = ''): string {
+    return `${edge.url}/live/${this.#streamId}/master.m3u8${query}`;
+  }
+
+  /** Starts light viewers that do not steer: the edge names a CDN to each in its playlists. */
+  async unsteeredViewers(edge: StagedEdge, count: number): Promise<LightViewer[]> {
+    const master = await (await fetch(this.masterUrl(edge, '?steering=0'))).text();
+    const lowest = master.split('\n').findLast((line) => line !== '' && !line.startsWith('#')) ?? '';
+    const playlist = new URL(lowest, this.masterUrl(edge));
+    const all = Array.from(
+      { length: count },
+      () =>
+        new LightViewer({
+          clients: this.clients,
+          steeringUrl: undefined,
+          cdns: new Map([['edge', edge.url]]),
+          playlistPath: `${playlist.pathname}${playlist.search}`,
+          partDurationMs: PART_MS,
+        }),
+    );
+    await Promise.all(all.map((viewer) => viewer.start()));
+    return all;
+  }
+
   async close(): Promise<void> {
+    await this.#edge?.staged.kill();
     this.clients.close();
     await this.browser.close();
     await this.players.close();

@@ -4,11 +4,11 @@ import type { ManyClients } from '#tests/support/many-clients.ts';
 /** Where light viewers find things. */
 export type LightViewerOptions = {
   readonly clients: ManyClients;
-  /** `{steering}/steering/v1/{stream}` */
-  readonly steeringUrl: string;
+  /** `{steering}/steering/v1/{stream}`; `undefined` for a viewer that does not steer and knows one place only. */
+  readonly steeringUrl: string | undefined;
   /** Base URL per CDN. */
   readonly cdns: ReadonlyMap<string, string>;
-  /** Path of the media playlist. */
+  /** Path of the media playlist, query included. */
   readonly playlistPath: string;
   readonly partDurationMs: number;
 };
@@ -44,6 +44,7 @@ export class LightViewer {
   #at: Part | undefined;
   readonly #failures: string[] = [];
   #steeringFailures = 0;
+  #loadedFrom = '';
 
   constructor(options: LightViewerOptions) {
     this.#options = options;
@@ -52,6 +53,10 @@ export class LightViewer {
   /** The CDN that it loads from. */
   get cdn(): string {
     return this.#cdn;
+  }
+  /** Scheme, host and port that its last part came from. */
+  get loadedFrom(): string {
+    return this.#loadedFrom;
   }
   /** When it went from one CDN to another. */
   get moves(): readonly { readonly from: string; readonly to: string; readonly atMs: number }[] {
@@ -97,7 +102,11 @@ export class LightViewer {
   }
 
   async #askSteering(): Promise<void> {
-    const { clients, steeringUrl } = this.#options;
+    const { clients, steeringUrl, cdns } = this.#options;
+    if (steeringUrl === undefined) {
+      this.#order = [...cdns.keys()];
+      return;
+    }
     let ttlS = 10;
     try {
       const url = this.#reloadUri === '' ? steeringUrl : `${this.#reloadUri}&_HLS_pathway=${this.#cdn}`;
@@ -163,20 +172,23 @@ export class LightViewer {
   async #reload(query: string): Promise<Part[]> {
     const { clients, playlistPath } = this.#options;
     const deadlineMs = query === '' ? FETCH_DEADLINE_MS : RELOAD_DEADLINE_MS;
-    const answer = await clients.get(`${this.#base()}${playlistPath}${query}`, {}, deadlineMs);
+    const target = new URL(`${this.#base()}${playlistPath}`);
+    const directives = target.search === '' ? query : query.replace('?', '&');
+    const answer = await clients.get(`${target.href}${directives}`, {}, deadlineMs);
     if (answer.status !== 200) throw new Error(`status ${answer.status}`);
     return readParts(answer.body.toString());
   }
 
   async #fetch(part: Part): Promise<void> {
     const { clients, playlistPath, partDurationMs } = this.#options;
-    const folder = playlistPath.slice(0, playlistPath.lastIndexOf('/') + 1);
-    const answer = await clients.get(`${this.#base()}${folder}${part.uri}`, {}, FETCH_DEADLINE_MS);
+    const url = new URL(part.uri, `${this.#base()}${playlistPath}`).href;
+    const answer = await clients.get(url, {}, FETCH_DEADLINE_MS);
     if (answer.status !== 200 || answer.body.length === 0) throw new Error(`status ${answer.status}`);
     this.#drain();
     // It keeps its distance to the live edge, as a player does that plays a little faster when it is behind.
     this.#buffered = Math.min(this.#buffered + partDurationMs, START_PARTS * partDurationMs);
     this.#at = part;
+    this.#loadedFrom = new URL(url).origin;
   }
 
   #base(): string {
@@ -193,9 +205,9 @@ export class LightViewer {
   }
 }
 
-/** Parts that a playlist lists, by the names that our origin gives them: `{msn}.{part}.m4s`. */
+/** Parts that a playlist lists, by the names that our origin gives them: `{msn}.{part}.m4s`, here or elsewhere. */
 function readParts(playlist: string): Part[] {
-  return [...playlist.matchAll(/^#EXT-X-PART:.*URI="((\d+)\.(\d+)\.m4s)"/gm)].map(
+  return [...playlist.matchAll(/^#EXT-X-PART:.*URI="((?:[^"]*\/)?(\d+)\.(\d+)\.m4s)"/gm)].map(
     ([, uri = '', msn, part]) => ({
       uri,
       msn: Number(msn),

@@ -10,7 +10,7 @@ import { waitFor } from '#tests/support/wait-for.ts';
 export const PLAYERS = ['hls.js', 'shaka-player'] as const;
 /**
  * `hls.js-default` is hls.js without any setting, as near to the live edge as the playlist says; `hls.js-page` has the load
- * policies of our player page.
+ * policies of our player page, keeps its distance to live, and leaves a playlist that stands still.
  */
 export type PlayerName = (typeof PLAYERS)[number] | 'hls.js-default' | 'hls.js-page';
 
@@ -33,8 +33,11 @@ export type SteeredPlayer = {
 };
 
 export type SteeredPlayers = {
-  /** Opens a player for a session; players of one session get the same token and so the same order. */
-  open(browser: Browser, name: PlayerName, session: string): Promise<SteeredPlayer>;
+  /**
+   * Opens a player for a session; players of one session get the same token and so the same order. With a `masterUrl` the
+   * player loads that instead, as from a real edge.
+   */
+  open(browser: Browser, name: PlayerName, session: string, masterUrl?: string): Promise<SteeredPlayer>;
   /** The order that steering gave for the session when its playlist was made. */
   orderOf(session: string): Promise<readonly string[]>;
   /** The order that steering gives for the session now. */
@@ -68,6 +71,7 @@ const START: Readonly<Record<PlayerName, string>> = {
       ...LOW_LATENCY_LOAD_POLICIES,
       lowLatencyMode: true,
       maxLiveSyncPlaybackRate: 1.5,
+      liveMaxUnchangedPlaylistRefresh: 2,
       enableWorker: false,
     }),
   ),
@@ -80,7 +84,11 @@ const START: Readonly<Record<PlayerName, string>> = {
 function startHlsJs(config: string): string {
   return `
     const hls = (window.hls = new Hls(${config}));
-    hls.on(Hls.Events.ERROR, (_, data) => errors.push(data.details + (data.fatal ? ' (fatal)' : '')));
+    hls.on(Hls.Events.ERROR, (_, data) => {
+      errors.push(data.details + (data.fatal ? ' (fatal)' : ''));
+      // What hls.js asks pages to do with an error of the network that it has given up on.
+      if (data.fatal && data.type === Hls.ErrorTypes.NETWORK_ERROR) setTimeout(() => hls.startLoad(), 500);
+    });
     hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
     hls.loadSource(url);
     hls.attachMedia(video);`;
@@ -128,7 +136,7 @@ export async function startSteeredPlayers(options: SteeredPlayersOptions): Promi
   const orderNow = async (session: string): Promise<readonly string[]> =>
     (await askSteering((await playlistOf(session)).serverUri))['PATHWAY-PRIORITY'];
   const serve = async (target: string, response: ServerResponse): Promise<void> => {
-    const [, kind = '', session = '', name = ''] = target.split('/');
+    const [, kind = '', session = '', name = ''] = (target.split('?')[0] ?? '').split('/');
     const player = Object.keys(SCRIPTS).find((known): known is PlayerName => known === name);
     if (kind === 'master')
       return send(response, 'application/vnd.apple.mpegurl', (await playlistOf(session)).text);
@@ -145,7 +153,10 @@ export async function startSteeredPlayers(options: SteeredPlayersOptions): Promi
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
   return {
-    open: (browser, name, session) => openPlayer(browser, name, `${url}/play/${session}/${name}`, options),
+    open: (browser, name, session, masterUrl) => {
+      const query = masterUrl === undefined ? '' : `?${encodeURIComponent(masterUrl)}`;
+      return openPlayer(browser, name, `${url}/play/${session}/${name}${query}`, options);
+    },
     orderOf: async (session) => (await playlistOf(session)).order,
     orderNow,
     close: async () => {
@@ -165,11 +176,12 @@ async function openPlayer(
   const tab = await context.newPage();
   const loads: { cdn: string; atMs: number }[] = [];
   const steeringStatuses: number[] = [];
-  const byOrigin = new Map([...options.cdns].map(([cdn, base]) => [new URL(base).origin, cdn]));
+  // Whatever name of this machine the playlist has.
+  const byPort = new Map([...options.cdns].map(([cdn, base]) => [new URL(base).port, cdn]));
   tab.on('response', (response) => {
-    const { origin, pathname } = new URL(response.url());
+    const { origin, port, pathname } = new URL(response.url());
     if (origin === options.steeringUrl) steeringStatuses.push(response.status());
-    const cdn = byOrigin.get(origin);
+    const cdn = byPort.get(port);
     if (cdn !== undefined && response.status() === 200 && /\.(?:m4s|mp4)$/.test(pathname))
       loads.push({ cdn, atMs: performance.now() });
   });
@@ -195,7 +207,7 @@ function page(player: PlayerName, session: string): string {
 <script src="/script/${session}/${player}"></script>
 <script>
   const video = document.querySelector('video');
-  const url = new URL('/master/${session}/master.m3u8', location.href).href;
+  const url = decodeURIComponent(location.search.slice(1)) || new URL('/master/${session}/master.m3u8', location.href).href;
   const errors = (window.errors = []);
   let position = -1, movedMs = 0, standstillMs = 0;
   setInterval(() => {
