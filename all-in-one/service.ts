@@ -93,6 +93,7 @@ async function start(
   const database = await openSharedDatabase(settings, deps, started);
 
   const accessKeys = accessKeysOf(settings);
+  // With it the edge and the local CDNs share one copy of a protected stream among viewers whose tokens they have checked.
   const pullToken = settings.origin.ORIGIN_PULL_TOKEN || randomBytes(24).toString('base64url');
   let rtmpPort = settings.transcoder.RTMP_PORT;
   let playerEdge: (host: string) => PlayerEdge | undefined = () => undefined;
@@ -100,8 +101,6 @@ async function start(
     ...settings.origin.ORIGIN_PLAYER_MEDIA_ORIGINS,
     ...localCdns.cdns.map(({ url }) => url),
   ];
-  // With it a local CDN shares one copy of a protected stream among viewers whose tokens it has checked.
-  const pullToken = settings.origin.ORIGIN_PULL_TOKEN || randomBytes(24).toString('base64url');
   const origin = await createOrigin(
     {
       ...settings.origin,

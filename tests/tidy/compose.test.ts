@@ -43,6 +43,7 @@ const SECRETS: Readonly<Record<string, string>> = {
   ADMIN_TOKEN: 'a'.repeat(48),
   INGEST_TOKEN: 'b'.repeat(48),
   ORIGIN_KEY_PEPPER: 'c'.repeat(64),
+  ORIGIN_PULL_TOKEN: 'f'.repeat(48),
   ACCESS_TOKEN_KEYS: KEY,
   STEERING_TOKEN_KEYS: `1:${Buffer.alloc(32, 2).toString('base64url')}`,
   POSTGRES_PASSWORD: 'd'.repeat(48),
