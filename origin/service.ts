@@ -24,7 +24,7 @@ import { createTokenRoutes } from '#origin/api/token-routes.ts';
 import { OriginCluster, type OriginClusterDeps } from '#origin/cluster/origin-cluster.ts';
 import { openControlPlane, type ControlPlane } from '#origin/control-plane.ts';
 import { OverloadGate, overloadLimits, shedOverload } from '#origin/http/overload-gate.ts';
-import { createPlaybackListener } from '#origin/http/playback-listener.ts';
+import { createPlainPlayback, createPlaybackListener } from '#origin/http/playback-listener.ts';
 import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
 import { createUploadRoutes } from '#origin/http/upload-routes.ts';
 import { LiveStreams } from '#origin/live/live-streams.ts';
@@ -136,6 +136,7 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   const atLoopback = { port: 0, host: '127.0.0.1' };
   const atPort = {
     first: createPlaybackListener(playback, { slowReaders }),
+    plain: { handler: createPlainPlayback(playback), slowReaders },
     port: settings.ORIGIN_PORT,
     host: settings.ORIGIN_HOST,
     connectionsMax: settings.ORIGIN_CONNECTIONS_MAX,

@@ -118,10 +118,6 @@ export async function measureAborts(
   const bytesBefore = await server.residentBytes();
   let aborted = 0;
   for (; aborted < total; aborted += batch) await abort();
-  return {
-    aborted,
-    heldAfter: await subject.heldCount(),
-    bytesBefore,
-    bytesAfter: await server.residentBytes(),
-  };
+  const bytesAfter = await server.residentBytes();
+  return { aborted, heldAfter: await subject.heldCount(), bytesBefore, bytesAfter };
 }

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { FirstListener, NodeRequest, NodeResponse } from '#runtime/http/server.ts';
+import type { PlainHandler } from '#runtime/http/plain-connections.ts';
 import type { SlowReaders } from '#runtime/http/slow-readers.ts';
 import type { Client } from '#origin/live/held-requests.ts';
 import type { Answer } from '#origin/http/playback-answers.ts';
@@ -30,6 +31,14 @@ export function createPlaybackListener(
       deps.slowReaders?.watch(outgoing, answer.body?.length ?? 0);
     });
     return true;
+  };
+}
+
+/** The same on the bare socket, for the requests that nearly all clients send. */
+export function createPlainPlayback(routes: PlaybackRoutes): PlainHandler {
+  return ({ method, url, authorization, ...conditions }, client) => {
+    const target = splitTarget(url);
+    return target && routes({ method, target, authorization, conditions, client });
   };
 }
 

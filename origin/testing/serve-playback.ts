@@ -1,6 +1,6 @@
 import { createLogger } from '#runtime/log.ts';
 import { listen, type HttpListenOptions, type RunningHttpServer } from '#runtime/http/server.ts';
-import { createPlaybackListener } from '#origin/http/playback-listener.ts';
+import { createPlainPlayback, createPlaybackListener } from '#origin/http/playback-listener.ts';
 import { createPlaybackRoutes, type PlaybackRoutesDeps } from '#origin/http/playback-routes.ts';
 import type { LiveStreams } from '#origin/live/live-streams.ts';
 
@@ -15,6 +15,7 @@ export function servePlayback(
     port: 0,
     host: '127.0.0.1',
     first: createPlaybackListener(routes),
+    plain: { handler: createPlainPlayback(routes) },
     ...options,
   });
 }

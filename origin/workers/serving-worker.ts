@@ -11,7 +11,7 @@ import { PeerClient } from '#origin/cluster/peer-client.ts';
 import { Relay } from '#origin/cluster/relay.ts';
 import { answerProblem } from '#origin/http/playback-answers.ts';
 import { OverloadGate, overloadLimits } from '#origin/http/overload-gate.ts';
-import { createPlaybackListener } from '#origin/http/playback-listener.ts';
+import { createPlainPlayback, createPlaybackListener } from '#origin/http/playback-listener.ts';
 import { createPlaybackRoutes, type PlaybackRoutes } from '#origin/http/playback-routes.ts';
 import { LiveStreams } from '#origin/live/live-streams.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
@@ -79,7 +79,8 @@ export async function startServingWorker(
   });
   const httpMetrics = new HttpMetrics(metrics);
   const slowReaders = new SlowReaders(DEFAULT_SLOW_READER_LIMITS, { clock, metrics: httpMetrics });
-  const playback = createPlaybackListener(afterLearning(mirror, routes), { slowReaders });
+  const learned = afterLearning(mirror, routes);
+  const playback = createPlaybackListener(learned, { slowReaders });
   const proxy = new MainProxy(mainUrl);
   const first: FirstListener = (incoming, outgoing) => {
     if (!playback(incoming, outgoing)) proxy.pass(incoming, outgoing);
@@ -87,6 +88,7 @@ export async function startServingWorker(
   };
   const server = await listen(() => new Response(null, { status: 404 }), {
     first,
+    plain: { handler: createPlainPlayback(learned), slowReaders },
     port: settings.ORIGIN_PORT,
     host: settings.ORIGIN_HOST,
     connectionsMax: share(settings.ORIGIN_CONNECTIONS_MAX),

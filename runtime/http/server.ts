@@ -17,6 +17,7 @@ import { getRequestListener } from '@hono/node-server';
 import { answerClientErrors } from '#runtime/http/client-errors.ts';
 import { limitConnections } from '#runtime/http/connection-limits.ts';
 import type { HttpMetrics } from '#runtime/http/http-metrics.ts';
+import { PlainConnections, type PlainConnectionsOptions } from '#runtime/http/plain-connections.ts';
 import { ProblemError, problemParts, problemResponse } from '#runtime/http/problem.ts';
 
 /** What a service listens with. */
@@ -38,6 +39,8 @@ export type HttpListenOptions = {
   readonly metrics?: HttpMetrics;
   /** Sees every request before the fetch handler does, and may answer it. */
   readonly first?: FirstListener;
+  /** Answers plain requests of HTTP/1.1 without TLS before Node's HTTP server sees them. */
+  readonly plain?: Pick<PlainConnectionsOptions, 'handler' | 'slowReaders'>;
 };
 
 /** A request of HTTP/1.1 or, through Node's compatibility API, HTTP/2. */
@@ -72,6 +75,7 @@ export class ListenError extends Error {
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
+const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const TIMEOUT_CHECK_MS = 2_000;
 const HEADER_COUNT_MAX = 64;
 const HEADER_BYTES_MAX = 16 * 1024;
@@ -101,7 +105,7 @@ export async function listen(fetch: FetchHandler, options: HttpListenOptions): P
     headersTimeout: headersTimeoutMs,
     requestTimeout: options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
     connectionsCheckingInterval: Math.min(TIMEOUT_CHECK_MS, headersTimeoutMs),
-    keepAliveTimeout: options.keepAliveTimeoutMs ?? 75_000,
+    keepAliveTimeout: options.keepAliveTimeoutMs ?? KEEP_ALIVE_TIMEOUT_MS,
     maxHeaderSize: HEADER_BYTES_MAX,
     noDelay: true,
   };
@@ -110,6 +114,14 @@ export async function listen(fetch: FetchHandler, options: HttpListenOptions): P
       ? createHttp1Server(limits, listener)
       : createSecureServer({ ...limits, ...options.tls, allowHTTP1: true }, listener);
   if ('maxHeadersCount' in server) server.maxHeadersCount = HEADER_COUNT_MAX;
+  const plain =
+    options.plain === undefined || !('maxRequestsPerSocket' in server)
+      ? undefined
+      : new PlainConnections(server, {
+          ...options.plain,
+          headersTimeoutMs,
+          keepAliveTimeoutMs: options.keepAliveTimeoutMs ?? KEEP_ALIVE_TIMEOUT_MS,
+        });
   const { connectionsMax = CONNECTIONS_MAX, addressConnectionsMax = connectionsMax } = options;
   limitConnections(server, { connectionsMax, addressConnectionsMax }, metrics);
   answerClientErrors(server, metrics);
@@ -124,7 +136,10 @@ export async function listen(fetch: FetchHandler, options: HttpListenOptions): P
     url: `${options.tls === undefined ? 'http' : 'https'}://${shownHost}:${port}`,
     port,
     server,
-    close: (graceMs = 2_000) => closeServer(server, connections, graceMs),
+    close: (graceMs = 2_000) => {
+      plain?.close();
+      return closeServer(server, connections, graceMs);
+    },
   };
 }
 

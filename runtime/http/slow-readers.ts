@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '#runtime/clock.ts';
 import type { HttpMetrics } from '#runtime/http/http-metrics.ts';
+import type { Socket } from 'node:net';
 import type { NodeResponse } from '#runtime/http/server.ts';
 
 export type SlowReaderLimits = {
@@ -22,7 +23,7 @@ export class SlowReaders {
   readonly #limits: SlowReaderLimits;
   readonly #clock: Clock;
   readonly #metrics: HttpMetrics;
-  readonly #deadlines = new Map<NodeResponse, number>();
+  readonly #deadlines = new Map<NodeResponse | Socket, number>();
   #sweep: Timer | undefined;
 
   constructor(limits: SlowReaderLimits, deps: { readonly clock: Clock; readonly metrics: HttpMetrics }) {
@@ -40,14 +41,34 @@ export class SlowReaders {
   watch(response: NodeResponse, bytes: number): void {
     const isOut = 'stream' in response ? response.stream.writableFinished : response.writableFinished;
     if (isOut || response.destroyed) return;
-    const { bytesPerSecondMin, graceMs } = this.#limits;
-    this.#deadlines.set(response, this.#clock.monotonicMs() + graceMs + (bytes * 1_000) / bytesPerSecondMin);
+    this.#add(response, bytes);
     response.once('close', () => this.#forget(response));
+  }
+
+  /** Call it when so many bytes have been written to a bare socket. */
+  watchSocket(socket: Socket, bytes: number): void {
+    if (socket.writableLength === 0 || socket.destroyed) return;
+    const isWatched = this.#deadlines.has(socket);
+    this.#add(socket, bytes);
+    if (isWatched) return;
+    const forget = (): void => {
+      socket.off('drain', forget);
+      socket.off('close', forget);
+      this.#forget(socket);
+    };
+    socket.on('drain', forget);
+    socket.on('close', forget);
+  }
+
+  #add(reader: NodeResponse | Socket, bytes: number): void {
+    const { bytesPerSecondMin, graceMs } = this.#limits;
+    const deadlineMs = this.#clock.monotonicMs() + graceMs + (bytes * 1_000) / bytesPerSecondMin;
+    this.#deadlines.set(reader, deadlineMs);
     this.#sweep ??= this.#clock.after(SWEEP_MS, () => this.#closeLate());
   }
 
-  #forget(response: NodeResponse): void {
-    this.#deadlines.delete(response);
+  #forget(reader: NodeResponse | Socket): void {
+    this.#deadlines.delete(reader);
     if (this.#deadlines.size > 0) return;
     this.#sweep?.cancel();
     this.#sweep = undefined;
