@@ -265,7 +265,7 @@ function read({ header, bytes }: PeerAnswer, { metrics }: HeldRequests): Pulled 
   }
   if (/^[\w-]{43}$/.test(digest) && (kind === 'video' || kind === 'audio'))
     return { kind: 'media', answer: { media: { bytes, digest }, kind } };
-  throw new PeerUnavailableError('a holder answered something that is neither a playlist nor media');
+  throw unavailable(new PeerUnavailableError('a holder answered neither a playlist nor media'));
 }
 
 function isFreshness(value: string | undefined): value is PlaylistAnswer['freshness'] {
@@ -276,12 +276,15 @@ function isFreshness(value: string | undefined): value is PlaylistAnswer['freshn
 function worstOf(failures: readonly unknown[]): Error {
   const problems = failures.filter((error) => error instanceof ProblemError);
   const [problem] = problems.toSorted((a, b) => rankOf(a) - rankOf(b));
-  return (
-    problem ??
-    new ProblemError(503, 'holders_unavailable', 'No origin that holds this stream answers now; try again.', {
-      headers: { 'retry-after': '1' },
-      cause: failures[0],
-    })
+  return problem ?? unavailable(failures[0]);
+}
+
+function unavailable(cause: unknown): ProblemError {
+  return new ProblemError(
+    503,
+    'holders_unavailable',
+    'No origin that holds this stream answers now; try again.',
+    { headers: { 'retry-after': '1' }, cause },
   );
 }
 
