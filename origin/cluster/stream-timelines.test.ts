@@ -10,7 +10,7 @@ import { createTestOrigin } from '#origin/live/testing/test-publisher.ts';
 const STREAMS = Array.from({ length: 2_000 }, (_, index) => `stream-${index}`);
 const OWN = 'http://node-0';
 const urlsOf = (...numbers: number[]): string[] => numbers.map((number) => `http://node-${number}`);
-const STATUS = {
+const STATUS: NodeState['held'][number]['status'] = {
   lastMsn: 1,
   lastPart: 0,
   renditions: [],
@@ -19,7 +19,7 @@ const STATUS = {
   windowBytes: 0,
   state: 'live',
   isStale: false,
-} as const;
+};
 
 describe('choosing the origins of a stream', () => {
   let peers: ClusterNode[];
