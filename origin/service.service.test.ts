@@ -42,7 +42,7 @@ describe.skipIf(hasNoPostgres)('an origin with an embedded PostgreSQL', () => {
     expect(findClusterProcesses(clusterDir(first))).toEqual([]);
 
     const second = await start({ DATA_DIR: first.dataDir });
-    expect(await second.getStream(id)).toMatchObject({ name: 'Kept', status: 'offline' });
+    expect(await second.getStream(id)).toMatchObject({ name: 'Kept', status: 'live' });
     const { status, body: after } = await second.authorise(streamKey);
     expect(status).toBe(201);
     expect(after.fencingToken).toBeGreaterThan(before.fencingToken);

@@ -32,7 +32,8 @@ type Waiting = {
   readonly key: string;
   readonly queuedAtMs: number;
   body: Uint8Array<ArrayBuffer> | undefined;
-  isSpooled: boolean;
+  /** Undefined until it is known. */
+  isSpooled: boolean | undefined;
   isUnderWay: boolean;
   readonly load: Upload['load'];
   readonly settled: Upload['settled'];
@@ -76,7 +77,7 @@ export class UploadQueue {
 
   /** Never waits. */
   push(upload: Upload): void {
-    const waiting = this.#add(upload, upload.bytes, false);
+    const waiting = this.#add(upload, upload.bytes, undefined);
     upload.spooled.then(
       (isSpooled) => {
         waiting.isSpooled = isSpooled;
@@ -123,7 +124,11 @@ export class UploadQueue {
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 
-  #add(upload: SpooledUpload, body: Uint8Array<ArrayBuffer> | undefined, isSpooled: boolean): Waiting {
+  #add(
+    upload: SpooledUpload,
+    body: Uint8Array<ArrayBuffer> | undefined,
+    isSpooled: boolean | undefined,
+  ): Waiting {
     const waiting = {
       key: upload.key,
       queuedAtMs: this.#deps.clock.monotonicMs(),
@@ -147,13 +152,15 @@ export class UploadQueue {
     }
     const isFull = (): boolean => this.#bytes > this.#limits.queueBytesMax;
     for (const waiting of isFull() ? this.#waiting : []) {
-      if (!waiting.isSpooled || waiting.isUnderWay) continue;
+      if (waiting.isSpooled !== true || waiting.isUnderWay) continue;
       this.#bytes -= waiting.body?.length ?? 0;
       waiting.body = undefined;
       if (!isFull()) break;
     }
     for (const waiting of isFull() ? this.#waiting : []) {
-      if (waiting.body === undefined || waiting.isUnderWay) continue;
+      // What is just being written to disk gets the time for it, as long as that is bearable.
+      const isHopeless = waiting.isSpooled === false || this.#bytes > 2 * this.#limits.queueBytesMax;
+      if (waiting.body === undefined || waiting.isUnderWay || !isHopeless) continue;
       this.#lose(waiting, 'no_room');
       if (!isFull()) break;
     }
