@@ -19,7 +19,8 @@ export const CDN_SETTINGS = {
   CDN_HOST: { parse: text(1, 255), default: '0.0.0.0', description: 'Address to listen on.' },
   CDN_ORIGIN_URLS: {
     parse: originUrls,
-    description: 'Origins, http://host:port; the first is asked, the others when it cannot be reached.',
+    description:
+      'Origins, http://host:port; the first is asked, the others when it cannot be reached (trafficserver: the first only).',
   },
   CDN_FOLDER: {
     parse: text(1, 4096),
