@@ -26,7 +26,7 @@ export const DEFAULT_LIVE_SETTINGS: LiveSettings = {
   waitersMax: 20_000,
   streamWaitersMax: 15_000,
   addressWaitersMax: 15_000,
-  releaseSliceSize: 512,
+  releaseSliceSize: 192,
   streamBytesMax: 256 * 1024 * 1024,
   totalBytesMax: 768 * 1024 * 1024,
   streamsMax: 256,

@@ -19,7 +19,7 @@ export const PLAIN_REQUEST_BYTES_MAX = 8 * 1024;
 const REQUEST_LINE = /^(GET|HEAD) (\/[\w\-.~/?=&%+,:;@!$'()*]*) HTTP\/1\.1\r\n/;
 /** Nothing but whole header lines: no folded ones, no control characters, nothing beyond ASCII. @spec RFC 9112 §5 */
 const HEADERS = /^(?:[\w!#$%&'*+.^`|~-]{1,64}:[\t\x20-\x7e]*\r\n){1,64}\r\n$/;
-/** Those that matter here, and those that make a request something else than a plain one. */
+/** Those that matter here, and those that make a request something else than a plain one. Always searched from the start. */
 const NOTED =
   /(?:^|\n)(host|accept-encoding|if-none-match|range|if-range|authorization|connection|content-length|transfer-encoding|upgrade|expect|te|trailer|http2-settings):[\t ]*([^\r]*)/gi;
 
@@ -33,7 +33,9 @@ export function readPlainRequest(chunk: Buffer): PlainRequest | undefined {
   const headers = text.slice(line[0].length);
   if (!HEADERS.test(headers)) return undefined;
   const noted: Record<string, string> = {};
-  for (const [, name = '', value = ''] of headers.matchAll(NOTED)) {
+  NOTED.lastIndex = 0;
+  for (let found = NOTED.exec(headers); found !== null; found = NOTED.exec(headers)) {
+    const [, name = '', value = ''] = found;
     const known = name.toLowerCase();
     // Twice the same is for Node to judge.
     if (known in noted) return undefined;
