@@ -47,7 +47,7 @@ function nginxValues(options: CdnOptions): Record<string, string | number> {
   const { folder, originUrls, pullToken = '' } = options;
   const hosts = originUrls.map((url) => new URL(url).host);
   const server = (host: string, index: number): string =>
-    `server ${host} max_fails=0${index === 0 ? '' : ' backup'};`;
+    `server ${host} max_fails=2 fail_timeout=2s${index === 0 ? '' : ' backup'};`;
   return {
     folder,
     modules: MODULES,

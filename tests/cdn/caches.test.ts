@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isInstalled } from '#cdn/cdn-process.ts';
 import { CDN_KINDS } from '#cdn/cdn-program.ts';
 import { hasLua } from '#cdn/nginx.ts';
-import { startLocalCdn, type LocalCdn } from '#tests/support/local-cdn.ts';
+import { freePort, startLocalCdn, type LocalCdn } from '#tests/support/local-cdn.ts';
 import { ManyClients } from '#tests/support/many-clients.ts';
 import { waitFor, within } from '#tests/support/wait-for.ts';
 
@@ -230,6 +230,52 @@ describe.each(CDN_KINDS)('%s as an LL-HLS cache', (kind) => {
     expect(await alive()).toBeLessThan(500);
     alone.close();
   });
+});
+
+describe.each(['nginx', 'varnish'] as const)('%s with two origins', (kind) => {
+  it.skipIf(!isInstalled(kind))(
+    'asks the second while the first is away, and the first when it is back',
+    async () => {
+      const listen = async (name: string, port: number): Promise<Server> => {
+        const server = createServer((_, response) => {
+          response.writeHead(200, { 'cache-control': 'no-cache' }).end(name);
+        });
+        server.listen(port, '127.0.0.1');
+        await once(server, 'listening');
+        return server;
+      };
+      const second = await listen('second', 0);
+      const port = await freePort();
+      const cdn = await startLocalCdn(kind, {
+        originUrl: `http://127.0.0.1:${port}`,
+        otherOriginUrls: [`http://127.0.0.1:${(second.address() as AddressInfo).port}`],
+      });
+      const clients = new ManyClients();
+      let asked = 0;
+      const answered = (name: string): Promise<true> =>
+        waitFor(`an answer of the ${name}`, async () => {
+          const { body } = await clients.get(`${cdn.url}/live/s/v/${asked++}.m4s`);
+          return body.toString() === name;
+        });
+      let first: Server | undefined;
+      try {
+        await answered('second');
+        first = await listen('first', port);
+        await answered('first');
+        first.close();
+        first.closeAllConnections();
+        await answered('second');
+        expect(asked).toBeGreaterThan(2);
+      } finally {
+        clients.close();
+        await cdn.close();
+        for (const server of [first, second]) {
+          server?.closeAllConnections();
+          server?.close();
+        }
+      }
+    },
+  );
 });
 
 describe.skipIf(!isInstalled('nginx'))('nginx', () => {

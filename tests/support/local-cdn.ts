@@ -24,6 +24,8 @@ export type LocalCdn = {
 export type LocalCdnOptions = Pick<CdnOptions, 'workers' | 'withoutLua' | 'holdMaxS' | 'pullToken'> & {
   /** Base URL of the origin, `http://127.0.0.1:port`. */
   readonly originUrl: string;
+  /** Those to ask when that one cannot be reached. */
+  readonly otherOriginUrls?: readonly string[];
   /**
    * nginx: the usual LL-HLS misconfiguration, `_HLS_*` missing in the cache key and lifetimes of its own instead of the
    * origin's. It answers 200 with a playlist that no longer moves.
@@ -39,7 +41,7 @@ export type LocalCdnOptions = Pick<CdnOptions, 'workers' | 'withoutLua' | 'holdM
 export async function startLocalCdn(kind: CdnKind, options: LocalCdnOptions): Promise<LocalCdn> {
   const folder = await mkdtemp(path.join(tmpdir(), `${kind}-cdn-`));
   const port = await freePort();
-  const { originUrl, frozen = false, ...rest } = options;
+  const { originUrl, otherOriginUrls = [], frozen = false, ...rest } = options;
   let running: CdnProcess | undefined;
 
   const signalAll = async (signal: NodeJS.Signals): Promise<void> => {
@@ -59,7 +61,13 @@ export async function startLocalCdn(kind: CdnKind, options: LocalCdnOptions): Pr
     if (running !== undefined) return;
     await rm(path.join(folder, 'work'), { recursive: true, force: true });
     const own = path.join(folder, `start-${performance.now().toFixed()}`);
-    const full = { ...rest, originUrls: [originUrl], host: '127.0.0.1', port, folder: own };
+    const full = {
+      ...rest,
+      originUrls: [originUrl, ...otherOriginUrls],
+      host: '127.0.0.1',
+      port,
+      folder: own,
+    };
     const command = await prepareCdn(kind, frozen ? { ...full, withoutLua: true } : full);
     if (frozen) await freezeNginx(path.join(own, 'nginx.conf'));
     running = await runCdn(kind, full, command);
