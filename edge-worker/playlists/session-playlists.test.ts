@@ -100,6 +100,20 @@ describe('the multivariant playlist of a session', () => {
     expect(await kindOf({ userAgent })).toBe(kind);
   });
 
+  it('lists flavours as redundant variants for browsers, and one for players that open all they see', async () => {
+    const query = new URLSearchParams('steering=0');
+    const textOf = async (userAgent: string): Promise<string> =>
+      (await playlists.write(LADDER, picture(), request({ query, userAgent }))).text;
+    const redundant = await textOf('Mozilla/5.0 (X11)');
+    expect(redundant.match(/^via\/\w+/gm)?.toSorted((a, b) => (a < b ? -1 : 1))).toEqual([
+      'via/north',
+      'via/south',
+      'via/west',
+    ]);
+    expect(redundant).not.toMatch(/PATHWAY|STEERING/);
+    expect((await textOf('Lavf/59')).match(/^via\/\w+/gm)).toHaveLength(1);
+  });
+
   it('follows the viewer’s wish against everything else', async () => {
     expect(await kindOf({ query: new URLSearchParams('steering=0') })).toBe('single');
     expect(await kindOf({ query: new URLSearchParams('steering=1'), userAgent: 'Lavf/59' })).toBe('steered');

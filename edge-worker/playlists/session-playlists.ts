@@ -3,6 +3,7 @@ import { flavourFolder } from '#edge-worker/http/playback-path.ts';
 import { isKnownToSteer, steeringWish } from '#edge-worker/playlists/steering-support.ts';
 import type { MultivariantLadder } from '#protocol/hls/multivariant-ladder.ts';
 import {
+  writeRedundantMultivariant,
   writeSingleMultivariant,
   writeSteeredMultivariant,
   type LadderPathway,
@@ -79,8 +80,16 @@ export class SessionPlaylists {
       asn: place.asn,
     });
     const first = order[0] ?? '';
-    if (!steers(request, known, this.#settings.steeringTtlS))
-      return { text: writeSingleMultivariant(ladder, flavourFolder(first)), kind: 'single' };
+    if (!steers(request, known, this.#settings.steeringTtlS)) {
+      // Players in browsers leave a CDN for the next variant like the one they play, long before a reload could move them.
+      const text = isKnownToSteer(request.userAgent)
+        ? writeRedundantMultivariant(
+            ladder,
+            order.map((id) => ({ id, folder: flavourFolder(id) })),
+          )
+        : writeSingleMultivariant(ladder, flavourFolder(first));
+      return { text, kind: 'single' };
+    }
 
     const bases = new Map(snapshot.cdns.map(({ name, baseUrl }) => [name, baseUrl]));
     // In the session's order, for players that take what is listed first; then those that are out of use now.

@@ -50,11 +50,16 @@ describe('a media playlist with its media elsewhere', () => {
       );
       expect(after.parts).toEqual(before.parts.map((part) => ({ ...part, uri: BASE + part.uri })));
       expect(after.preloadHint?.uri).toBe(`${BASE}112.2.m4s`);
-      expect(after.mapUri).toBe(`${BASE}init-1.mp4`);
+      expect(after.mapUri).toBe('init-1.mp4');
       expect(after.skippedSegments).toBe(before.skippedSegments);
       expect(after.renditionReports).toEqual(before.renditionReports);
     },
   );
+
+  it('leaves hints of init segments where the init segments are', () => {
+    const text = writeMediaPlaylist({ ...PLAYLIST, preloadHints: [{ type: 'MAP', uri: 'init-2.mp4' }] });
+    expect(withMediaUriBase(checkMediaPlaylist(text), BASE)).toContain('TYPE=MAP,URI="init-2.mp4"');
+  });
 
   it.each([
     ['a line that is cut off', TEXT.slice(0, -3)],
@@ -92,9 +97,10 @@ describe('a media playlist with its media elsewhere', () => {
             withMediaUriBase(checkMediaPlaylist(TEXT.slice(0, at) + put + TEXT.slice(at + length)), BASE),
           );
           if (moved === undefined) return;
-          const { segments, parts: listed, preloadHint, mapUri } = readMediaPlaylist(moved);
+          const { segments, parts: listed, preloadHint, mapUri = '' } = readMediaPlaylist(moved);
           const uris = [...segments, ...listed].map(({ uri }) => uri);
-          const named = [...uris, preloadHint?.uri, mapUri].filter((uri) => uri !== undefined);
+          const named = [...uris, preloadHint?.uri].filter((uri) => uri !== undefined);
+          expect(mapUri).toMatch(/^(?:init-\d+\.mp4|\d+(?:\.\d+)?\.m4s)?$/);
           for (const uri of named) expect(new URL(uri).href.startsWith(BASE)).toBe(true);
         },
       ),

@@ -15,7 +15,8 @@ export type CheckedMediaPlaylist = {
 };
 
 /** The tags that name media. Ours is the first URI= of a line; nothing before it may look like one. */
-const TAGS_WITH_MEDIA = ['#EXT-X-PART:', '#EXT-X-PRELOAD-HINT:', '#EXT-X-MAP:'];
+const MAP = '#EXT-X-MAP:';
+const TAGS_WITH_MEDIA = ['#EXT-X-PART:', '#EXT-X-PRELOAD-HINT:', MAP];
 const REPORT = '#EXT-X-RENDITION-REPORT:';
 const URI_ATTRIBUTE = 'URI="';
 const PEER = /^\.\.\/[a-z0-9_-]{1,32}\/index\.m3u8$/;
@@ -51,8 +52,9 @@ export function checkMediaPlaylist(text: string): CheckedMediaPlaylist {
 }
 
 /**
- * The playlist with absolute URIs of segments, parts, hints and init segments. Rendition reports stay relative: they name
- * the playlists that the player has from where it got this one.
+ * The playlist with absolute URIs of segments, parts and hinted parts. Rendition reports stay relative: they name the
+ * playlists that the player has from where it got this one. Init segments stay, too: some players load them anew with every
+ * playlist and give up when they cannot, and where they are then does not change with the media.
  *
  * @param folder absolute URL of the rendition's folder, ending in a slash; without quotes and line ends
  * @spec rfc8216bis §4.4.4, §4.4.5
@@ -63,7 +65,7 @@ export function withMediaUriBase({ text }: CheckedMediaPlaylist, folder: string)
     const line = lines[i] ?? '';
     if (line === '') continue;
     if (line.charCodeAt(0) !== 35) lines[i] = folder + line;
-    else if (namesMedia(line)) {
+    else if (namesMedia(line) && !line.startsWith(MAP) && !line.includes('TYPE=MAP')) {
       const at = line.indexOf(URI_ATTRIBUTE) + URI_ATTRIBUTE.length;
       lines[i] = line.slice(0, at) + folder + line.slice(at);
     }

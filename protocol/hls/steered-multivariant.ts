@@ -53,6 +53,20 @@ export function writeSteeredMultivariant(
   return `${lines.join('\n')}\n`;
 }
 
+/**
+ * Writes a ladder once for every place, without pathways: redundant variants, by which a player that does not steer finds
+ * another place by itself when one fails.
+ *
+ * @param places names for the audio groups, and folders as in {@link LadderPathway}; the first is to be used
+ * @spec rfc8216bis §4.4.6.2.1
+ */
+export function writeRedundantMultivariant(
+  ladder: MultivariantLadder,
+  places: readonly LadderPathway[],
+): string {
+  return writeSteeredMultivariant(ladder, places, undefined).replace(/,PATHWAY-ID="[^"]*"$/gm, '');
+}
+
 /** Writes a ladder for a player that does not steer: one place, no pathways. */
 export function writeSingleMultivariant(ladder: MultivariantLadder, folder: string): string {
   const lines = head(ladder);
