@@ -88,8 +88,15 @@ describe('the origins that there are', () => {
   it('know what has changed at one of them at once', async () => {
     const [a, b] = (await start('a', 'b')) as [TestNode, TestNode];
     b.state = { ...b.state, load: 7, stateVersion: 1 };
+    expect(a.membership.isUpToDate).toBe(true);
+    b.answers = false;
     b.membership.announce();
     await settle();
+    expect(a.membership.isUpToDate).toBe(false);
+    b.answers = true;
+    b.membership.announce();
+    await settle();
+    expect(a.membership.isUpToDate).toBe(true);
     expect(a.membership.states()[0]).toMatchObject({ nodeUrl: b.url, load: 7 });
   });
 

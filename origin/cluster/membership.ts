@@ -125,6 +125,18 @@ export class Membership {
     );
   }
 
+  /** Whether everything that a living peer has said to have changed is known here. */
+  get isUpToDate(): boolean {
+    if (!this.#deps.bus.connected) return false;
+    const nowMs = this.#deps.clock.monotonicMs();
+    for (const member of this.#members.values()) {
+      if (!isAlive(member, nowMs)) continue;
+      if (member.state === undefined || member.state.stateVersion < member.announcement.stateVersion)
+        return false;
+    }
+    return true;
+  }
+
   /** For /readyz. */
   describe(): string {
     const bus = this.#deps.bus.connected ? 'the bus works' : 'the bus is cut off, peers are asked directly';

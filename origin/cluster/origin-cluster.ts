@@ -162,7 +162,9 @@ export class OriginCluster implements Disposable, SessionCluster {
     if (isHere && !this.#isOutdated(streamId)) return undefined;
     const hasHolder = this.#held.holdersWithData(streamId).length > 0;
     if (isHere && !hasHolder) return undefined;
-    if (!hasHolder && !(isKnown && this.#membership.livePeers().length > 0)) return undefined;
+    // Nobody holds it, unless that is news which has not come yet.
+    const mayBegin = isKnown && !this.#membership.isUpToDate && this.#membership.livePeers().length > 0;
+    if (!hasHolder && !mayBegin) return undefined;
     return this.#relay.playback(streamId);
   }
 

@@ -62,6 +62,7 @@ export async function startOriginNodes(
         ORIGIN_PLAYER: 'no',
         LOG_LEVEL: 'info',
         DATA_DIR: join(folder, String(index)),
+        OBJECT_STORE: join(folder, 'objects'),
         ...env,
       }),
     );
