@@ -133,7 +133,6 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   });
   const httpMetrics = new HttpMetrics(deps.metrics);
   const slowReaders = new SlowReaders(DEFAULT_SLOW_READER_LIMITS, { ...deps, metrics: httpMetrics });
-  const atLoopback = { port: 0, host: '127.0.0.1' };
   const atPort = {
     first: createPlaybackListener(playback, { slowReaders }),
     plain: { handler: createPlainPlayback(playback), slowReaders },
@@ -144,6 +143,9 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
     metrics: httpMetrics,
     ...(tls === undefined ? {} : { tls }),
   };
+  // Behind workers, only they come here: for what they share, and with what they do not answer themselves.
+  const { first } = atPort;
+  const atLoopback = { first, port: 0, host: '127.0.0.1', metrics: httpMetrics };
   const server = await listen(app.fetch, settings.ORIGIN_WORKERS > 0 ? atLoopback : atPort);
   started.add('http server', server, () => server.close(CLOSE_GRACE_MS));
   // Before the server: it answers the requests that are held, which the server would wait for.

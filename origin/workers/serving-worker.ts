@@ -1,5 +1,8 @@
+import { DVR_PLAYLIST, RECORDINGS_FOLDER } from '#protocol/hls/media-uris.ts';
+import { STREAM_ID_PATTERN } from '#protocol/ingest/publish-session.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { HttpMetrics } from '#runtime/http/http-metrics.ts';
+import type { PlainHandler } from '#runtime/http/plain-connections.ts';
 import { listen, type FirstListener } from '#runtime/http/server.ts';
 import { DEFAULT_SLOW_READER_LIMITS, SlowReaders } from '#runtime/http/slow-readers.ts';
 import { readTlsFiles } from '#runtime/http/tls-files.ts';
@@ -9,12 +12,11 @@ import type { Metrics } from '#runtime/metrics.ts';
 import { PlaybackAccess } from '#origin/access/playback-access.ts';
 import { PeerClient } from '#origin/cluster/peer-client.ts';
 import { Relay } from '#origin/cluster/relay.ts';
-import { answerProblem } from '#origin/http/playback-answers.ts';
 import { OverloadGate, overloadLimits } from '#origin/http/overload-gate.ts';
 import { createPlainPlayback, createPlaybackListener } from '#origin/http/playback-listener.ts';
-import { createPlaybackRoutes, type PlaybackRoutes } from '#origin/http/playback-routes.ts';
+import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
+import { splitTarget, type PlaybackTarget } from '#origin/http/playback-target.ts';
 import { LiveStreams } from '#origin/live/live-streams.ts';
-import { ProblemError } from '#runtime/http/problem.ts';
 import { accessKeys, liveSettings, pullTokens } from '#origin/derived-settings.ts';
 import type { OriginSettings } from '#origin/settings.ts';
 import { MainProxy } from '#origin/workers/main-proxy.ts';
@@ -68,27 +70,47 @@ export async function startServingWorker(
   const access = new PlaybackAccess(await accessKeys(settings), pullTokens(settings), {
     clock,
     metrics,
-    accessOf: (streamId) => mirror.accessOf(streamId),
+    // What is not known is not for everybody.
+    accessOf: (streamId) => mirror.known(streamId)?.access ?? 'token',
   });
   const routes = createPlaybackRoutes(live, {
     logger,
     access,
     gate,
-    isKnownStream: (streamId) => mirror.isKnown(streamId),
-    playbackElsewhere: (streamId, isKnown) => (isKnown ? relay.playback(streamId) : undefined),
+    playbackElsewhere: (streamId) => relay.playback(streamId),
   });
   const httpMetrics = new HttpMetrics(metrics);
   const slowReaders = new SlowReaders(DEFAULT_SLOW_READER_LIMITS, { clock, metrics: httpMetrics });
-  const learned = afterLearning(mirror, routes);
-  const playback = createPlaybackListener(learned, { slowReaders });
+  const playback = createPlaybackListener(routes, { slowReaders });
+  const plainPlayback = createPlainPlayback(routes);
   const proxy = new MainProxy(mainUrl);
   const first: FirstListener = (incoming, outgoing) => {
-    if (!playback(incoming, outgoing)) proxy.pass(incoming, outgoing);
+    const target = splitTarget(incoming.url ?? '');
+    if (target === undefined || !isForWorker(target)) {
+      proxy.pass(incoming, outgoing);
+      return true;
+    }
+    const { streamId } = target;
+    const answer = (): void => {
+      if (mirror.known(streamId)?.isLive !== true || !playback(incoming, outgoing))
+        proxy.pass(incoming, outgoing);
+    };
+    // A main process that does not answer now is for the proxy to speak of.
+    if (mirror.known(streamId) === undefined) void mirror.learn(streamId).then(answer, answer);
+    else answer();
     return true;
+  };
+  /** Only what can be answered without asking: the rest goes the way of everything unusual. */
+  const plain: PlainHandler = (request, client) => {
+    const target = splitTarget(request.url);
+    const isOurs = target !== undefined && isForWorker(target);
+    return isOurs && mirror.known(target.streamId)?.isLive === true
+      ? plainPlayback(request, client)
+      : undefined;
   };
   const server = await listen(() => new Response(null, { status: 404 }), {
     first,
-    plain: { handler: createPlainPlayback(learned), slowReaders },
+    plain: { handler: plain, slowReaders },
     port: settings.ORIGIN_PORT,
     host: settings.ORIGIN_HOST,
     connectionsMax: share(settings.ORIGIN_CONNECTIONS_MAX),
@@ -110,19 +132,8 @@ export async function startServingWorker(
   };
 }
 
-function afterLearning(mirror: StreamMirror, routes: PlaybackRoutes): PlaybackRoutes {
-  return async (request) => {
-    try {
-      // Nothing to wait for, nearly always.
-      const learning = mirror.learn(request.target.streamId);
-      if (learning !== undefined) await learning;
-    } catch {
-      return answerProblem(
-        new ProblemError(503, 'main_unavailable', 'This origin is restarting; try again.', {
-          headers: { 'retry-after': '1' },
-        }),
-      );
-    }
-    return routes(request);
-  };
+/** Whether a worker answers: what is live. Recordings, and streams that are not live, are the main process's. */
+function isForWorker(target: PlaybackTarget): boolean {
+  const { streamId, renditionId, file } = target;
+  return STREAM_ID_PATTERN.test(streamId) && file !== DVR_PLAYLIST && renditionId !== RECORDINGS_FOLDER;
 }

@@ -18,22 +18,18 @@ export type WorkerRoutesDeps = {
 
 /** What the serving workers of this process ask it for. */
 export function createWorkerRoutes({ ingestToken, live, directory, ...deps }: WorkerRoutesDeps): Hono {
+  const readable = (streamId: string): Playback | undefined =>
+    deps.playbackElsewhere?.(streamId, directory.isKnown(streamId)) ?? live.get(streamId)?.playback;
   const app = new Hono();
   app.use('/internal/v1/workers/*', requireBearer(ingestToken, 'ingest'));
   app.get(`${WORKER_STREAM_PATH}/:streamId`, (context) => {
     const streamId = context.req.param('streamId');
     return context.json({
-      isKnown: directory.isKnown(streamId) || live.get(streamId) !== undefined,
+      isKnown: directory.isKnown(streamId),
+      isLive: readable(streamId) !== undefined,
       access: directory.accessOf(streamId),
     });
   });
-  app.route(
-    '/',
-    createRelayRoutes(
-      WORKER_RELAY_PATH,
-      (streamId) =>
-        live.get(streamId)?.playback ?? deps.playbackElsewhere?.(streamId, directory.isKnown(streamId)),
-    ),
-  );
+  app.route('/', createRelayRoutes(WORKER_RELAY_PATH, readable));
   return app;
 }

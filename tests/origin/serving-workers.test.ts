@@ -14,12 +14,14 @@ const presentation = makePresentation();
 
 let origin: OriginUnderTest;
 let streamId: string;
+let resting: string;
 let broadcast: { readonly refused: () => number; readonly next: () => string; stop(): Promise<void> };
 
 beforeAll(async () => {
   origin = await OriginUnderTest.start({ ORIGIN_WORKERS: '2' });
   const stream = await origin.createStream();
   streamId = stream.id;
+  resting = (await origin.createStream()).id;
   broadcast = await goLive(stream.streamKey);
 });
 afterAll(async () => {
@@ -113,6 +115,7 @@ describe('two workers on one port', () => {
       [`/live/${streamId}/720p/1.m4s`, 404, 'segment_not_found'],
       [`/live/${streamId}/4320p/index.m3u8`, 404, 'rendition_not_found'],
       ['/live/nothing/master.m3u8', 404, 'stream_not_found'],
+      [`/live/${resting}/master.m3u8`, 404, 'stream_offline'],
       ['/nothing', 404, 'not_found'],
     ] as const)
       for (let worker = 0; worker < 2; worker++) {
