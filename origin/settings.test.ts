@@ -54,6 +54,17 @@ describe('readOriginSettings', () => {
     expect(RTMP_PUBLIC_URL).toEqual(['rtmp://a.example/live', 'rtmps://b.example:443/app']);
   });
 
+  it('wants everything that several origins must share, together with ORIGIN_NODE_URL', () => {
+    const alone = { ADMIN_TOKEN: 'admin-token', INGEST_TOKEN: 'ingest-token' };
+    expect(() => readOriginSettings({ ...alone, ORIGIN_NODE_URL: 'http://10.0.0.1:8080' })).toThrow(
+      /REDIS_URL[\s\S]*DATABASE_URL[\s\S]*ORIGIN_KEY_PEPPER[\s\S]*ACCESS_TOKEN_KEYS/,
+    );
+    expect(() => readOriginSettings({ ...alone, ORIGIN_NODE_URL: 'http://10.0.0.1:8080/path' })).toThrow(
+      /ORIGIN_NODE_URL/,
+    );
+    expect(readOriginSettings({ ...alone, REDIS_URL: 'redis://r' }).ORIGIN_NODE_URL).toBe('');
+  });
+
   it('never repeats a secret', () => {
     const secrets = Object.entries(ORIGIN_SETTINGS).filter(([, setting]) => 'secret' in setting);
     expect(secrets.map(([name]) => name)).toEqual([

@@ -4,8 +4,9 @@ import { FakeClock } from '#runtime/clock.ts';
 import { createLogger } from '#runtime/log.ts';
 import { createMetrics, type Metrics } from '#runtime/metrics.ts';
 import type { LiveStatus, SessionEndReason, TimelineInput } from '#origin/live/live-streams.ts';
+import type { OpenSession, PublishableStream } from '#origin/registry/publish-sessions-table.ts';
 import { FailedAuthorisations } from '#origin/sessions/failed-authorisations.ts';
-import { PublishSessions, type LiveWindow } from '#origin/sessions/publish-sessions.ts';
+import { PublishSessions, type LiveWindow, type SessionCluster } from '#origin/sessions/publish-sessions.ts';
 import { SessionJournal } from '#origin/sessions/session-journal.ts';
 import { SessionUpkeep } from '#origin/sessions/session-upkeep.ts';
 import { FakeSessionStore } from '#origin/testing/fake-session-store.ts';
@@ -541,5 +542,103 @@ describe('what is known of streams that are or were just live', () => {
     await journal.flush();
     expect(store.progress).toHaveLength(before);
     upkeep.close();
+  });
+});
+
+describe('where other origins share the sessions', () => {
+  let placed: TimelineInput[];
+  const opened = (sessionId: string, fencingToken = 7): OpenSession => ({
+    ...(store.keys.get(KEY) as PublishableStream),
+    sessionId,
+    fencingToken,
+    remoteAddress: '192.0.2.9',
+    startedAtMs: clock.nowMs(),
+  });
+  const SESSION = '11111111-1111-4111-8111-111111111111';
+
+  beforeEach(() => {
+    placed = [];
+    const logger = createLogger('test', 'silent');
+    metrics = createMetrics('test');
+    const failures = new FailedAuthorisations({ perMinute: 3, addressesMax: 10 }, { clock, metrics });
+    const cluster: SessionCluster = {
+      beginTimeline: (input) => {
+        placed.push(input);
+        return Promise.resolve({ timeline: 9, firstMsn: 9, origins: ['http://a', 'http://b'] });
+      },
+      sessionOf: (streamId) =>
+        streamId === 'elsewhere'
+          ? { sessionId: SESSION, startedAtMs: 1, remoteAddress: '192.0.2.3', source: null }
+          : undefined,
+      streams: () => ['elsewhere'],
+    };
+    journal = new SessionJournal({ clock, logger, metrics, write: store.record.bind(store) });
+    const deps = { clock, logger, metrics, store, journal, failures, live, cluster };
+    sessions = new PublishSessions({ liveWindowMs: LIVE_WINDOW_MS }, deps);
+  });
+
+  it('takes up a session that another origin has looked after, and goes on with it', async () => {
+    store.elsewhere.set(SESSION, opened(SESSION));
+    await sessions.takeUp(SESSION);
+    sessions.heartbeat(SESSION, {});
+    expect(sessions.statuses()).toMatchObject([{ streamId: 'one', sessionId: SESSION }]);
+    const grant = await sessions.placeTimeline(SESSION, timelineRequest(7));
+    expect(grant.origins).toEqual(['http://a', 'http://b']);
+    expect(placed).toMatchObject([{ streamId: 'one', sessionId: SESSION, fencingToken: 7 }]);
+  });
+
+  it('refuses one that no origin has open, and asks the database once for each that it has', async () => {
+    await sessions.takeUp(SESSION);
+    expect(() => sessions.heartbeat(SESSION, {})).toThrow(expect.objectContaining({ code: 'session_ended' }));
+    const { sessionId } = await publish();
+    const before = store.calls;
+    await sessions.takeUp(sessionId);
+    expect(store.calls).toBe(before);
+  });
+
+  it('does not take up a session that a newer one of its stream has followed', async () => {
+    store.elsewhere.set(SESSION, opened(SESSION, 0));
+    const { sessionId } = await publish();
+    await sessions.takeUp(SESSION);
+    expect(sessions.has(SESSION)).toBe(false);
+    expect(sessions.has(sessionId)).toBe(true);
+  });
+
+  it('does not end a silent session that another origin has taken over', async () => {
+    const { sessionId } = await publish();
+    store.gone.add(sessionId);
+    clock.advance(4_000);
+    await settle();
+    expect(sessions.has(sessionId)).toBe(false);
+    expect(live.ended).toEqual([]);
+  });
+
+  it('ends a silent session that nobody has taken over, also when the database is away', async () => {
+    const { sessionId } = await publish();
+    store.isAway = true;
+    clock.advance(4_000);
+    await settle();
+    expect(live.ended).toEqual([{ streamId: 'one', sessionId, reason: 'lost' }]);
+  });
+
+  it('forgets what it finds to have moved', async () => {
+    const { sessionId } = await publish();
+    store.gone.add(sessionId);
+    await sessions.forgetMoved();
+    expect(sessions.list()).toEqual([]);
+    expect(live.ended).toEqual([]);
+  });
+
+  it('writes down every second that a session is alive', async () => {
+    const { sessionId } = await publish();
+    beat(sessionId, 3);
+    await journal.flush();
+    expect(store.progress.filter(({ isAlive }) => isAlive).length).toBeGreaterThan(0);
+  });
+
+  it('shows the sessions and streams of others', () => {
+    expect(sessions.status('elsewhere')?.sessionId).toBe(SESSION);
+    expect(sessions.newest('elsewhere')?.sessionId).toBe(SESSION);
+    expect(sessions.publishedStreams()).toEqual(['elsewhere']);
   });
 });
