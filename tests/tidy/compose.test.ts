@@ -47,8 +47,8 @@ const SECRETS: Readonly<Record<string, string>> = {
   ACCESS_TOKEN_KEYS: KEY,
   STEERING_TOKEN_KEYS: `1:${Buffer.alloc(32, 2).toString('base64url')}`,
   POSTGRES_PASSWORD: 'd'.repeat(48),
-  S3_ACCESS_KEY: 'store',
-  S3_SECRET_KEY: 'e'.repeat(48),
+  S3_ACCESS_KEY_ID: 'store',
+  S3_SECRET_ACCESS_KEY: 'e'.repeat(48),
 };
 
 /** @spec compose-spec, interpolation */
