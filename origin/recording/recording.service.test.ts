@@ -95,6 +95,23 @@ describe.skipIf(hasNoPostgres)('a stream that has ended', () => {
     expectSameBodies(watched, { text: kept.text, media: keptByName });
   });
 
+  it('is served by the workers of an origin too, as well as what can be rewound', async () => {
+    const origin = await start({ LIVE_ENDED_RETENTION_S: '3', ORIGIN_WORKERS: '1' });
+    const live = await publish(origin, 8);
+    const path = `/live/${live.id}/720p/index.m3u8`;
+    const watched = await see(origin, path);
+    const dvr = await playlistText(origin, path.replace('index', 'dvr'));
+    expect(parseStrictly(dvr).segments).toHaveLength(8);
+    await end(origin, live);
+    await waitFor('the URL to be handed over', async () =>
+      (await playlistText(origin, path)).includes('PLAYLIST-TYPE:VOD'),
+    );
+    expectSameBodies(watched, await see(origin, path));
+    const recording = await ended(origin, live.id);
+    parseMultivariantStrictly(await playlistText(origin, new URL(recording.playback.hls).pathname));
+    expect((await origin.call('GET', `/live/nobody/dvr.m3u8`)).status).toBe(404);
+  });
+
   it('is deleted when its time is over', async () => {
     const origin = await start();
     const live = await publish(origin, 6, { retention: 2 });
