@@ -5,7 +5,7 @@ import { openBus } from '#runtime/bus/open-bus.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { notFound, onError, ProblemError, problemResponse } from '#runtime/http/problem.ts';
 import { HttpMetrics } from '#runtime/http/http-metrics.ts';
-import { listen } from '#runtime/http/server.ts';
+import { listen, type NodeRequest } from '#runtime/http/server.ts';
 import { DEFAULT_SLOW_READER_LIMITS, SlowReaders } from '#runtime/http/slow-readers.ts';
 import { readTlsFiles } from '#runtime/http/tls-files.ts';
 import { startWhole, type Disposable, type DisposableStack } from '#runtime/lifecycle.ts';
@@ -80,6 +80,8 @@ const MIB = 1024 * 1024;
 const RETRY_AFTER_S = 2;
 /** Longest time that answers under way get when the origin stops. */
 const CLOSE_GRACE_MS = 2_000;
+/** How long an origin that stops still takes connections, for those who have not seen yet that it is not ready. */
+const DRAIN_LINGER_MS = 1_000;
 
 /**
  * Builds and starts an origin: the live window with its playback and upload routes, the stream API, publish sessions,
@@ -141,6 +143,7 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
     connectionsMax: settings.ORIGIN_CONNECTIONS_MAX,
     addressConnectionsMax: settings.ORIGIN_ADDRESS_CONNECTIONS_MAX,
     metrics: httpMetrics,
+    isKeptWhileDraining: ({ url: path = '' }: NodeRequest) => path.startsWith('/ingest/'),
     ...(tls === undefined ? {} : { tls }),
   };
   // Behind workers, only they come here: for what they share, and with what they do not answer themselves.
@@ -150,6 +153,10 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   started.add('http server', server, () => server.close(CLOSE_GRACE_MS));
   // Before the server: it answers the requests that are held, which the server would wait for.
   started.add('live window', live, () => live.close());
+  // Before that: as long as parts come, everybody who waits gets a playlist that has advanced.
+  const graceMs = settings.ORIGIN_DRAIN_S * 1_000;
+  if (graceMs > 0)
+    started.add('connections', server, () => server.drain({ graceMs, lingerMs: DRAIN_LINGER_MS }));
   if (settings.ORIGIN_WORKERS > 0) {
     workers = await ServingWorkers.start(settings, server.url, deps);
     started.add('serving workers', workers, (running) => running.close());

@@ -153,6 +153,12 @@ export const ORIGIN_SETTINGS = {
     default: 19_000,
     description: 'Connections in all; one more is closed at once.',
   },
+  ORIGIN_DRAIN_S: {
+    parse: integer(0, 7),
+    default: 6,
+    description:
+      'Seconds in which an origin that is stopped answers the requests that it holds, while parts still come; 0 answers them 503 at once.',
+  },
   ORIGIN_WORKERS: {
     parse: integer(0, 256),
     default: 0,

@@ -69,6 +69,7 @@ export class OriginUnderTest {
       ORIGIN_PORT: '0',
       ORIGIN_HOST: '127.0.0.1',
       ORIGIN_PLAYER: 'no',
+      ORIGIN_DRAIN_S: '0',
       DATA_DIR: dataDir,
       ...env,
     });

@@ -71,6 +71,16 @@ export class PlainConnections {
     return this.#open.size;
   }
 
+  /** Ports of the clients that wait for an answer. */
+  get busyPorts(): ReadonlySet<number | undefined> {
+    return new Set([...this.#open].filter(({ isBusy }) => isBusy).map(({ port }) => port));
+  }
+
+  /** From now on every connection ends with its next answer. */
+  leave(): void {
+    this.#closing = true;
+  }
+
   /** Ends connections without a request; those with one end after its answer. */
   close(): void {
     this.#closing = true;
@@ -114,6 +124,7 @@ type ConnectionDeps = {
 
 class PlainConnection implements PlainClient {
   readonly address: string | undefined;
+  readonly port: number | undefined;
   hasAsked = false;
   isBusy = false;
   idleSinceMs = performance.now();
@@ -127,6 +138,7 @@ class PlainConnection implements PlainClient {
     this.#socket = socket;
     this.#deps = deps;
     this.address = socket.remoteAddress;
+    this.port = socket.remotePort;
     socket.on('data', this.#onData);
     socket.on('end', this.#onEnd);
     socket.on('error', this.#onError);

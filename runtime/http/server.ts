@@ -15,6 +15,7 @@ import {
 import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { answerClientErrors } from '#runtime/http/client-errors.ts';
+import { ConnectionDrain, type DrainOptions, type OpenConnections } from '#runtime/http/connection-drain.ts';
 import { limitConnections } from '#runtime/http/connection-limits.ts';
 import type { HttpMetrics } from '#runtime/http/http-metrics.ts';
 import { PlainConnections, type PlainConnectionsOptions } from '#runtime/http/plain-connections.ts';
@@ -41,6 +42,8 @@ export type HttpListenOptions = {
   readonly first?: FirstListener;
   /** Answers plain requests of HTTP/1.1 without TLS before Node's HTTP server sees them. */
   readonly plain?: Pick<PlainConnectionsOptions, 'handler' | 'slowReaders'>;
+  /** Requests whose connections stay open while the server drains, because the answers to others depend on them. */
+  readonly isKeptWhileDraining?: (request: NodeRequest) => boolean;
 };
 
 /** A request of HTTP/1.1 or, through Node's compatibility API, HTTP/2. */
@@ -60,6 +63,11 @@ export type RunningHttpServer = {
   readonly url: string;
   readonly port: number;
   readonly server: Server | Http2SecureServer;
+  /**
+   * Leaves without an error for anybody: every request is answered, its connection closed with the answer, and after a
+   * moment nothing more is taken. To be followed by {@link close}.
+   */
+  drain(options: DrainOptions): Promise<void>;
   /** Stops accepting, lets answers under way finish for `graceMs`, then closes what is left. */
   close(graceMs?: number): Promise<void>;
 };
@@ -97,6 +105,7 @@ export async function listen(fetch: FetchHandler, options: HttpListenOptions): P
   });
   const { first, metrics } = options;
   const listener = (...args: Parameters<typeof respond>): void => {
+    leaving.note(...args);
     if ((args[0].url?.length ?? 0) > URL_CHARS_MAX) refuseUrl(args[1], metrics);
     else if (first?.(...args) !== true) void respond(...args);
   };
@@ -126,6 +135,7 @@ export async function listen(fetch: FetchHandler, options: HttpListenOptions): P
   limitConnections(server, { connectionsMax, addressConnectionsMax }, metrics);
   answerClientErrors(server, metrics);
   const connections = trackConnections(server);
+  const leaving = new ConnectionDrain(server, connections, plain, options.isKeptWhileDraining);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(toListenError(error, options)));
     server.listen({ port: options.port, host: options.host, backlog: 4096 }, resolve);
@@ -136,6 +146,7 @@ export async function listen(fetch: FetchHandler, options: HttpListenOptions): P
     url: `${options.tls === undefined ? 'http' : 'https'}://${shownHost}:${port}`,
     port,
     server,
+    drain: (drainOptions) => leaving.drain(drainOptions),
     close: (graceMs = 2_000) => {
       plain?.close();
       return closeServer(server, connections, graceMs);
@@ -176,12 +187,7 @@ function toListenError(error: NodeJS.ErrnoException, options: HttpListenOptions)
   return new ListenError(`cannot listen on ${where}: ${error.message}`, { cause: error });
 }
 
-/** What is open on a server: an HTTP/2 server keeps no list of its own that could be closed. */
-type OpenConnections = {
-  readonly sockets: ReadonlySet<Socket>;
-  readonly sessions: ReadonlySet<ServerHttp2Session>;
-};
-
+/** An HTTP/2 server keeps no list of its own that could be closed. */
 function trackConnections(server: Server | Http2SecureServer): OpenConnections {
   const sockets = new Set<Socket>();
   const sessions = new Set<ServerHttp2Session>();
