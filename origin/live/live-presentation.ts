@@ -6,12 +6,13 @@ import type { Clock } from '#runtime/clock.ts';
 import type { ProblemError } from '#runtime/http/problem.ts';
 import { GapCadence } from '#origin/live/gap-cadence.ts';
 import type { InitSection, MediaObject } from '#origin/live/live-segment.ts';
-import { LiveRendition, type RenditionContext } from '#origin/live/live-rendition.ts';
+import { LiveRendition } from '#origin/live/live-rendition.ts';
 import { offerOf } from '#origin/live/multivariant-offer.ts';
 import { comparePositions, laterPosition, type PartPosition } from '#origin/live/part-position.ts';
 import { PartCandidates, type Candidate } from '#origin/live/part-candidates.ts';
 import { assertPlace, placePart, type PartOutcome, type PlacedOutcome } from '#origin/live/part-placement.ts';
 import { RenderedPlaylist } from '#origin/live/playlist-snapshot.ts';
+import type { PresentationContext } from '#origin/live/presentation-context.ts';
 import { PartFreshness, streamStale } from '#origin/live/part-freshness.ts';
 import { RequestWaiters } from '#origin/live/request-waiters.ts';
 import type { RestoredStream } from '#origin/live/stream-recorder.ts';
@@ -24,16 +25,6 @@ export const RENDITIONS_MAX = 32;
 /** A rendition without a segment is no longer waited for when another one has this many. */
 const SEGMENTS_WITHOUT_LAGGARD = 3;
 const BEFORE_ALL: PartPosition = { msn: 0, part: 0 };
-
-/** What a presentation needs of its stream. */
-export type PresentationContext = RenditionContext & {
-  /** A candidate has been listed, now or after it had waited. */
-  onListed(rendition: LiveRendition, candidate: Candidate, outcome: PlacedOutcome): void;
-  /** Bytes that wait to be listed have become more, or fewer when negative. */
-  onWaitingBytes(bytes: number): void;
-  /** Whether players who are sent away have nowhere to go. */
-  isLastOrigin(): boolean;
-};
 
 /** Everything that shares one life of playlists: from the first part to EXT-X-ENDLIST. */
 export class LivePresentation {

@@ -17,6 +17,7 @@ import type { Candidate } from '#origin/live/part-candidates.ts';
 import type { PartOutcome, PlacedOutcome } from '#origin/live/part-placement.ts';
 import { comparePositions } from '#origin/live/part-position.ts';
 import type { PlaylistSnapshot } from '#origin/live/playlist-snapshot.ts';
+import { StreamMemory } from '#origin/live/stream-memory.ts';
 import { StreamHolds } from '#origin/live/request-waiters.ts';
 import type {
   PresentationRecorder,
@@ -29,7 +30,7 @@ import type {
 import { RetainedSegments } from '#origin/live/retained-segments.ts';
 import { SessionFence, type Writer } from '#origin/live/session-fence.ts';
 import { assertPlayable } from '#origin/live/timeline-grid.ts';
-import { firstMsnOf } from '#origin/live/timeline-plan.ts';
+import { decideTimeline } from '#origin/live/timeline-decision.ts';
 import type { SessionEndReason, TimelineDecision, TimelineInput } from '#origin/live/timeline-input.ts';
 
 /** What a stream shares with all others of the process. */
@@ -64,14 +65,6 @@ export const UNPUBLISHED_WINDOW_MAX_MS = 10_000;
 export const TAIL_MS = 700;
 /** Fewest complete segments a live playlist keeps. */
 const SEGMENTS_LISTED_MIN = 6;
-/**
- * Numbers left out before a new playlist at the same URLs: requests for the next segments of the old one may have been
- * answered with its end, and caches remember that.
- */
-const NEW_PLAYLIST_MSN_MARGIN = 3;
-/** A number that is known from records alone may be so old; what was listed since has used others up. */
-const RECORDED_MSN_AGE_MAX_MS = 12_000;
-
 /** One stream: its publish session, its presentation of the moment, and the memory of both. */
 export class LiveStream {
   readonly id: string;
@@ -89,7 +82,7 @@ export class LiveStream {
   #state: PresentationState | undefined;
   #timelines = 0;
   #isContinued = false;
-  #bytes = 0;
+  readonly #memory: StreamMemory;
   /** Ends the playlist when the broadcaster stays away, or forgets it when it has ended. */
   #timer: Timer | undefined;
 
@@ -98,6 +91,13 @@ export class LiveStream {
     this.#settings = settings;
     this.#deps = deps;
     this.#holds = new StreamHolds(deps.holds, settings.streamWaitersMax);
+    this.#memory = new StreamMemory(settings.streamBytesMax, {
+      all: deps.memory,
+      metrics: deps.metrics,
+      freeEnded: deps.freeEnded,
+      dropExpired: () => this.#retained.dropExpired(deps.clock.monotonicMs()),
+      dropOldest: () => this.#dropOldest(),
+    });
     const presentation = (): LivePresentation | undefined => this.#presentation;
     this.playback = new LivePlayback(
       {
@@ -133,9 +133,12 @@ export class LiveStream {
     assertPlayable(input.presentation);
     this.#fence.admitSession(input);
     this.#reconnectWindowMs = input.reconnectWindowMs;
-    const lastNumber = Math.max(input.lastMsnFloor, this.#lastMsn);
     let presentation = this.#presentation;
-    const { firstMsn, isContinued } = this.#planTimeline(input, lastNumber);
+    const { firstMsn, isContinued } = decideTimeline(input, {
+      presentation,
+      lastMsn: this.#lastMsn,
+      nowUtcMs: this.#deps.clock.nowMs(),
+    });
     if (presentation === undefined || !isContinued) {
       if (presentation !== undefined) this.#replace(presentation);
       this.#recorder = this.#deps.recorder?.begin(this.id, firstMsn, input.recording ?? NOTHING_KEPT);
@@ -176,7 +179,7 @@ export class LiveStream {
       ...complete,
       ...(open ? [open] : []),
     ]);
-    this.#addBytes(inMemory.reduce((sum, { mediaBytes }) => sum + mediaBytes, 0));
+    this.#memory.add(inMemory.reduce((sum, { mediaBytes }) => sum + mediaBytes, 0));
     this.#presentation.restore(restored, this.#deps.clock.nowMs());
     this.#deps.logger.info({ streamId: this.id, lastMsn: this.#lastMsn }, 'stream restored');
   }
@@ -216,44 +219,6 @@ export class LiveStream {
       firstMsn: this.#fence.timeline,
       isContinued: this.#isContinued,
       ...this.#presentation.timelineStart,
-    };
-  }
-
-  /** @throws {ProblemError} 409 `timeline_elsewhere` when what another origin has decided does not fit what is here */
-  #planTimeline(
-    input: TimelineInput,
-    lastNumber: number,
-  ): Pick<TimelineDecision, 'firstMsn' | 'isContinued'> {
-    const presentation = this.#presentation;
-    const { assigned } = input;
-    if (assigned !== undefined) {
-      const fits = presentation?.canContinue(input.presentation, assigned.firstMsn) === true;
-      const isNext = presentation?.timelineStart.discontinuityNumber === assigned.discontinuityNumber - 1;
-      if (assigned.firstMsn <= this.#lastMsn || (assigned.isContinued && !(fits && isNext)))
-        throw new ProblemError(
-          409,
-          'timeline_elsewhere',
-          'The playlists here are not those of the timeline.',
-        );
-      return assigned;
-    }
-    const firstMsn = this.#firstMsnAfter(lastNumber, input);
-    const nowUtcMs = this.#deps.clock.nowMs();
-    const continuedMsn = Math.max(
-      firstMsn,
-      presentation?.firstMsnAfterGap(Math.min(input.anchorUtcMs, nowUtcMs)) ?? 0,
-    );
-    if (presentation?.canContinue(input.presentation, continuedMsn) === true)
-      return { firstMsn: continuedMsn, isContinued: true };
-    if (lastNumber === 0) return { firstMsn, isContinued: false };
-    const { ticks, timescale } = input.presentation.segmentDuration;
-    const unrecorded =
-      input.lastMsnFloor > this.#lastMsn
-        ? Math.ceil((RECORDED_MSN_AGE_MAX_MS * timescale) / (ticks * 1000))
-        : 0;
-    return {
-      firstMsn: this.#firstMsnAfter(lastNumber + NEW_PLAYLIST_MSN_MARGIN + unrecorded, input),
-      isContinued: false,
     };
   }
 
@@ -306,15 +271,13 @@ export class LiveStream {
   dispose(): void {
     this.end();
     this.stop();
-    this.#deps.memory.add(-this.#bytes);
-    this.#bytes = 0;
+    this.#memory.add(-this.#memory.bytes);
   }
 
   /** Gives its memory back without an end: other origins go on with the stream. */
   abandon(): void {
     this.stop();
-    this.#deps.memory.add(-this.#bytes);
-    this.#bytes = 0;
+    this.#memory.add(-this.#memory.bytes);
   }
 
   /** Stops every timer and changes nothing else: players shall find the stream elsewhere, not see its end. */
@@ -361,7 +324,7 @@ export class LiveStream {
       throw new ProblemError(422, 'part_invalid', 'A part that does not exist has no body.');
     presentation.assertAcceptable(rendition, upload);
     if (!upload.gap) assertPartBoxes(body, upload, rendition.init(upload.timeline)?.bytes);
-    if (comparePositions(upload, rendition.window.next) >= 0) this.#makeRoom(body.length);
+    if (comparePositions(upload, rendition.window.next) >= 0) this.#memory.makeRoom(body.length);
     const media = upload.gap ? undefined : { bytes: body, digest };
     const outcome = presentation.storePart(rendition, upload, media);
     if (outcome === 'repeated' || outcome === 'superseded' || outcome === 'waiting')
@@ -376,7 +339,7 @@ export class LiveStream {
   ): void {
     this.#deps.metrics.partsStored.inc({ outcome });
     if (outcome !== 'stored') return;
-    this.#addBytes(media?.bytes.length ?? 0);
+    this.#memory.add(media?.bytes.length ?? 0);
     const { clock } = this.#deps;
     const waitedMs = clock.monotonicMs() - arrivedAtMs;
     this.#deps.metrics.partWait.observe(waitedMs / 1000);
@@ -415,18 +378,12 @@ export class LiveStream {
       renditions: renditions.filter(({ isRetired }) => !isRetired).map(renditionStatus),
       waiters: this.#holds.count,
       timelines: this.#timelines,
-      windowBytes: this.#bytes,
+      windowBytes: this.#memory.bytes,
     };
   }
 
   get #lastMsn(): number {
     return Math.max(this.#fence.timeline, this.#presentation?.lastPart?.msn ?? 0);
-  }
-
-  #firstMsnAfter(lastNumber: number, { anchorUtcMs, presentation }: TimelineInput): number {
-    const { ticks, timescale } = presentation.segmentDuration;
-    const segmentMs = (ticks * 1000) / timescale;
-    return firstMsnOf({ anchorUtcMs, nowUtcMs: this.#deps.clock.nowMs(), segmentMs, lastNumber });
   }
 
   #admit(renditionId: string, writer: Writer): { rendition: LiveRendition; presentation: LivePresentation } {
@@ -455,7 +412,7 @@ export class LiveStream {
         recorder: this.#recorder,
         onListed: (...listed) => this.#onListed(...listed),
         isLastOrigin: () => this.#deps.isLastOrigin(this.id),
-        onWaitingBytes: (bytes) => this.#addBytes(bytes),
+        onWaitingBytes: (bytes) => this.#memory.add(bytes),
       },
       this.#deps.clock,
     );
@@ -468,22 +425,7 @@ export class LiveStream {
     for (const rendition of presentation.renditions.values()) rendition.retainAll(nowMs);
   }
 
-  /** @throws {ProblemError} 503 `live_window_full` when even the shortest playlists leave no room */
-  #makeRoom(bytes: number): void {
-    this.#addBytes(-this.#retained.dropExpired(this.#deps.clock.monotonicMs()));
-    const isFull = (): boolean => this.#bytes + bytes > this.#settings.streamBytesMax;
-    while (isFull() || !this.#deps.memory.hasRoom(bytes)) {
-      if (!isFull() && this.#deps.freeEnded()) continue;
-      const freedBytes = this.#dropOldest();
-      if (freedBytes === undefined)
-        throw new ProblemError(503, 'live_window_full', 'There is no memory for this part.', {
-          headers: { 'retry-after': '1' },
-        });
-      this.#addBytes(-freedBytes);
-      this.#deps.metrics.earlyEvictions.inc();
-    }
-  }
-
+  /** Gives up what has been listed longest, because memory is short; undefined when all of it is needed. */
   #dropOldest(): number | undefined {
     const retained = this.#retained.dropOldest();
     if (retained !== undefined) return retained.mediaBytes;
@@ -491,11 +433,6 @@ export class LiveStream {
       (rendition) => rendition.evictOldest() ?? [],
     );
     return freed.length === 0 ? undefined : freed.reduce((sum, bytes) => sum + bytes, 0);
-  }
-
-  #addBytes(bytes: number): void {
-    this.#bytes += bytes;
-    this.#deps.memory.add(bytes);
   }
 }
 
