@@ -34,6 +34,27 @@ describe.each(installedKinds())('starting %s', (kind) => {
     await expect(missing).rejects.toBeInstanceOf(CdnStartError);
   });
 
+  it('keeps nothing over a start: a stream may have been made anew', async () => {
+    let made = 0;
+    const origin = createServer((_, response) => {
+      response.writeHead(200, { 'cache-control': 'max-age=600' }).end(`version ${++made}`);
+    });
+    origin.listen(0, '127.0.0.1');
+    await once(origin, 'listening');
+    const originUrl = `http://127.0.0.1:${(origin.address() as AddressInfo).port}`;
+    const options = { originUrls: [originUrl], host: '127.0.0.1', port: await freePort(), folder };
+    const asked: string[] = [];
+    for (let start = 0; start < 2; start++) {
+      const cdn = await startCdn(kind, options);
+      for (let count = 0; count < 2; count++)
+        asked.push(await (await fetch(`${cdn.url}/live/a/v/init-1.mp4`)).text());
+      await cdn.close();
+    }
+    expect(asked).toEqual(['version 1', 'version 1', 'version 2', 'version 2']);
+    origin.closeAllConnections();
+    origin.close();
+  });
+
   it('ends when it is closed, once', async () => {
     const options = { originUrls: ['http://127.0.0.1:9'], host: '127.0.0.1', port: await freePort(), folder };
     const cdn = await startCdn(kind, options);

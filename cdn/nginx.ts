@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HOLD_MAX_S, type CdnOptions, type CdnProgram } from '#cdn/cdn-program.ts';
 import { fillTemplate, withoutFeature } from '#cdn/template.ts';
@@ -19,6 +19,8 @@ export const NGINX: CdnProgram = {
   file: 'nginx',
   async prepare(options) {
     const { folder } = options;
+    // What an earlier start has kept may belong to streams that have been made anew.
+    await rm(join(folder, 'cache'), { recursive: true, force: true });
     await mkdir(join(folder, 'cache'), { recursive: true });
     const lua = options.withoutLua !== true && hasLua();
     // Without Lua nothing here can check tokens, and an unchecked CDN must not speak for the viewer.

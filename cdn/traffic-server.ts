@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HOLD_MAX_S, type CdnProgram } from '#cdn/cdn-program.ts';
 import { fillTemplate } from '#cdn/template.ts';
@@ -13,6 +13,8 @@ export const TRAFFIC_SERVER: CdnProgram = {
     const { folder } = options;
     const holdS = options.holdMaxS ?? HOLD_MAX_S;
     const cacheMib = options.cacheMib ?? 256;
+    // What an earlier start has kept may belong to streams that have been made anew.
+    await rm(join(folder, 'cache'), { recursive: true, force: true });
     for (const name of ['etc', 'run', 'log', 'cache']) await mkdir(join(folder, name), { recursive: true });
     const fill = async (name: string, values: Readonly<Record<string, string | number>>): Promise<void> => {
       const template = await readFile(join(HERE, name), 'utf8');
