@@ -77,10 +77,11 @@ export function createEdgeApp(settings: EdgeSettings, deps: EdgeDeps): EdgeApp {
     const nowS = Math.floor(clock.nowMs() / 1_000);
     const bare = new URL(url);
     bare.pathname = path;
-    const [answer, view] = await Promise.all([
-      upstream.get(target, waitUntil),
-      target.kind === 'multivariant' || flavour !== undefined ? snapshots.current(waitUntil) : undefined,
-    ]);
+    const needsPicture = target.kind === 'multivariant' || flavour !== undefined;
+    // Steering is asked while the origin is; what the look-up may cost counts from when the origin has answered.
+    if (needsPicture) snapshots.prepare(waitUntil);
+    const answer = await upstream.get(target, waitUntil);
+    const view = needsPicture ? await snapshots.current(waitUntil) : undefined;
     const { content } = answer;
     // Only the answer tells; it is shared among all viewers, so that those without a token cost the origin nothing more.
     const session = answer.isProtected ? await admit({ token, url: bare, place, nowS }) : '';

@@ -96,6 +96,32 @@ describe('the steering snapshot', () => {
     expect(await look()).toBe('live: south');
   });
 
+  it('is what the place remembers for an isolate that begins while steering is silent', async () => {
+    const kept = new Map<string, string>();
+    const placeCache = {
+      match: (key: string) => Promise.resolve(kept.has(key) ? new Response(kept.get(key)) : undefined),
+      put: async (key: string, response: Response) => void kept.set(key, await response.text()),
+    };
+    const begin = (): void => {
+      const deps = { ...edgeDeps(clock, steering), placeCache };
+      source = new SnapshotSource(deps, { steeringUrls: ['http://one.example'], baked: bakedSnapshot([]) });
+    };
+    begin();
+    expect(await look()).toBe('live: north');
+    await settle();
+    steering.answer(() => 'hang');
+    begin();
+    expect(await look()).toBe('last_good: north');
+    for (const spoilt of ['<html>', '{}']) {
+      kept.set([...kept.keys()][0] ?? '', spoilt);
+      begin();
+      const waiting = look();
+      await settle();
+      clock.advance(LOOKUP_LIMIT_MS);
+      expect(await waiting).toBe('baked: ');
+    }
+  });
+
   it('leaves out CDNs whose URL could not go into a playlist', async () => {
     const hostile = JSON.parse(snapshot('north', 'south')) as { cdns: { baseUrl: string }[] };
     for (const url of ['https://x.example/"\n#EXT', 'javascript:alert(1)', 'https://']) {

@@ -8,6 +8,8 @@ export type SnapshotSettings = {
   readonly baked: SteeringSnapshot;
 };
 
+type SnapshotDeps = Pick<EdgeDeps, 'fetch' | 'clock' | 'counters' | 'placeCache'>;
+
 /** How sure the picture is: just fetched, the last that was good, or what the settings say. */
 export type PictureState = 'live' | 'last_good' | 'baked';
 export type CurrentPicture = { readonly picture: SteeringPicture; readonly state: PictureState };
@@ -20,6 +22,9 @@ const FETCH_LIMIT_MS = 2_000;
 /** A copy older than this means that steering has been silent for a while. */
 const LIVE_FOR_MS = 5_000;
 const SNAPSHOT_BYTES_MAX = 1024 * 1024;
+const PLACE_KEY = '/steering/v1/snapshot';
+/** So long may a place begin with an old picture. */
+const PLACE_CACHE_CONTROL = 'public, max-age=86400';
 const BASE_URL = /^https?:\/\/[^\s"<>\\]{1,500}$/;
 
 /**
@@ -27,16 +32,17 @@ const BASE_URL = /^https?:\/\/[^\s"<>\\]{1,500}$/;
  * renewed for the next. Steering that fails changes nothing: the last good copy is kept for ever, before it the baked one.
  */
 export class SnapshotSource {
-  readonly #deps: Pick<EdgeDeps, 'fetch' | 'clock' | 'counters'>;
+  readonly #deps: SnapshotDeps;
   readonly #settings: SnapshotSettings;
   #copy: { readonly picture: SteeringPicture; readonly etag: string | undefined } | undefined;
   #confirmedAtMs = Number.NEGATIVE_INFINITY;
   #triedAtMs = Number.NEGATIVE_INFINITY;
   #refreshing: Promise<void> | undefined;
   #next = 0;
+  #recalling: Promise<void> | undefined;
   readonly #baked: SteeringPicture;
 
-  constructor(deps: Pick<EdgeDeps, 'fetch' | 'clock' | 'counters'>, settings: SnapshotSettings) {
+  constructor(deps: SnapshotDeps, settings: SnapshotSettings) {
     this.#deps = deps;
     this.#settings = settings;
     this.#baked = prepareSnapshot(settings.baked);
@@ -44,24 +50,36 @@ export class SnapshotSource {
 
   /** Never throws, and never takes longer than {@link LOOKUP_LIMIT_MS}. */
   async current(waitUntil: WaitUntil): Promise<CurrentPicture> {
+    this.prepare(waitUntil);
+    const refreshing = this.#refreshing;
+    // A copy that nobody has needed for a while is worth a moment; one of a second ago is not.
+    if (refreshing !== undefined && this.#state() !== 'live') {
+      const recalled = this.#copy === undefined ? this.#recalling : undefined;
+      // What the place remembers will do, but not that it remembers nothing.
+      const known = recalled?.then(() => (this.#copy === undefined ? refreshing : undefined));
+      await this.#briefly(known === undefined ? refreshing : Promise.race([refreshing, known]));
+    }
+    const state = this.#state();
+    this.#deps.counters.add('edge_snapshot_lookups_total', `state="${state}"`);
+    return { picture: this.#copy?.picture ?? this.#baked, state };
+  }
+
+  /** Begins to renew the copy when it is due, and waits for nothing. */
+  prepare(waitUntil: WaitUntil): void {
     const nowMs = this.#deps.clock.nowMs();
     if (nowMs - this.#triedAtMs >= REFRESH_AFTER_MS) {
       // One at a time; one that never ends, because its request was ended, is forgotten when the next is due.
       const isUnderWay = this.#refreshing !== undefined && nowMs - this.#triedAtMs < 2 * FETCH_LIMIT_MS;
       if (!isUnderWay) {
         this.#triedAtMs = nowMs;
-        const refreshing = this.#refresh().finally(() => {
+        this.#recalling ??= this.#recall();
+        const refreshing = this.#refresh(waitUntil).finally(() => {
           if (this.#refreshing === refreshing) this.#refreshing = undefined;
         });
         this.#refreshing = refreshing;
         waitUntil(refreshing);
       }
     }
-    // A copy that nobody has needed for a while is worth a moment; one of a second ago is not.
-    if (this.#refreshing !== undefined && this.#state() !== 'live') await this.#briefly(this.#refreshing);
-    const state = this.#state();
-    this.#deps.counters.add('edge_snapshot_lookups_total', `state="${state}"`);
-    return { picture: this.#copy?.picture ?? this.#baked, state };
   }
 
   #state(): PictureState {
@@ -78,7 +96,29 @@ export class SnapshotSource {
     timer?.cancel();
   }
 
-  async #refresh(): Promise<void> {
+  /** A new isolate begins with what another one of its place has learnt. */
+  async #recall(): Promise<void> {
+    try {
+      const response = await this.#deps.placeCache?.match(PLACE_KEY);
+      if (response === undefined) return;
+      const snapshot = readSnapshot(await response.text());
+      this.#copy ??= { picture: prepareSnapshot(snapshot), etag: undefined };
+    } catch {
+      this.#deps.counters.add('edge_failures_total', 'in="snapshot_recall"');
+    }
+  }
+
+  /** Leaves the snapshot to isolates that begin while steering is silent. */
+  async #leave(text: string): Promise<void> {
+    try {
+      const headers = { 'content-type': 'application/json', 'cache-control': PLACE_CACHE_CONTROL };
+      await this.#deps.placeCache?.put(PLACE_KEY, new Response(text, { headers }));
+    } catch {
+      this.#deps.counters.add('edge_failures_total', 'in="snapshot_leave"');
+    }
+  }
+
+  async #refresh(waitUntil: WaitUntil): Promise<void> {
     const { clock, counters, fetch } = this.#deps;
     const { steeringUrls } = this.#settings;
     const base = steeringUrls[this.#next % steeringUrls.length] ?? '';
@@ -95,8 +135,10 @@ export class SnapshotSource {
         await response.body?.cancel();
         counters.add('edge_snapshot_fetches_total', 'outcome="unchanged"');
       } else {
-        const snapshot = await readSnapshot(response);
-        this.#copy = { picture: prepareSnapshot(snapshot), etag: response.headers.get('etag') ?? undefined };
+        const text = await snapshotText(response);
+        const picture = prepareSnapshot(readSnapshot(text));
+        this.#copy = { picture, etag: response.headers.get('etag') ?? undefined };
+        if (this.#deps.placeCache !== undefined) waitUntil(this.#leave(text));
         counters.add('edge_snapshot_fetches_total', 'outcome="new"');
       }
       this.#confirmedAtMs = clock.nowMs();
@@ -109,8 +151,8 @@ export class SnapshotSource {
   }
 }
 
-/** @throws when it is not a snapshot; CDNs whose base URL could not go into a playlist are left out of it */
-async function readSnapshot(response: Response): Promise<SteeringSnapshot> {
+/** @throws when there is none, or far too much */
+async function snapshotText(response: Response): Promise<string> {
   const announced = Number(response.headers.get('content-length') ?? 0);
   if (response.status !== 200 || announced > SNAPSHOT_BYTES_MAX) {
     await response.body?.cancel();
@@ -118,6 +160,11 @@ async function readSnapshot(response: Response): Promise<SteeringSnapshot> {
   }
   const text = await response.text();
   if (text.length > SNAPSHOT_BYTES_MAX) throw new Error('the snapshot is too large');
+  return text;
+}
+
+/** @throws when it is not a snapshot; CDNs whose base URL could not go into a playlist are left out of it */
+function readSnapshot(text: string): SteeringSnapshot {
   const snapshot = SteeringSnapshot.parse(JSON.parse(text));
   const cdns = snapshot.cdns
     .map((cdn) => ({ ...cdn, baseUrl: cdn.baseUrl.replace(/\/+$/, '') }))
