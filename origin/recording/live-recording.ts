@@ -21,6 +21,8 @@ export type LiveRecordingDeps = {
   readonly clock: Clock;
   readonly spool: Spool;
   readonly queue: UploadQueue;
+  /** Told of a mistake of ours; the stream goes on, what comes after it is not recorded. */
+  readonly onFailure: (error: unknown, ref: RecordingRef) => void;
 };
 
 type RecordedRendition = {
@@ -40,6 +42,7 @@ export class LiveRecording implements PresentationRecorder {
   #state: RecordingState | undefined;
   #isStateWritten = false;
   #endedAtMs: number | undefined;
+  #hasFailed = false;
   /** Whether its stream was deleted: nothing more is kept of it. */
   isRemoved = false;
 
@@ -82,6 +85,10 @@ export class LiveRecording implements PresentationRecorder {
   }
 
   timelineBegun(state: PresentationState): void {
+    this.#guard(() => this.#beginTimeline(state));
+  }
+
+  #beginTimeline(state: PresentationState): void {
     this.#state = toRecordingState(state);
     this.#isStateWritten = false;
     const spooled: SpooledState = { beganAtMs: this.beganAtMs, wish: this.wish, state: this.#state };
@@ -101,8 +108,11 @@ export class LiveRecording implements PresentationRecorder {
     });
   }
 
-  changed(renditionId: string, { complete, open }: RecordedWindow): void {
-    if (this.isRemoved) return;
+  changed(renditionId: string, window: RecordedWindow): void {
+    if (!this.isRemoved) this.#guard(() => this.#record(renditionId, window));
+  }
+
+  #record(renditionId: string, { complete, open }: RecordedWindow): void {
     const rendition = this.rendition(renditionId);
     const first = complete.findLastIndex(({ msn }) => msn < rendition.next.msn) + 1;
     for (const segment of complete.slice(first)) {
@@ -111,6 +121,17 @@ export class LiveRecording implements PresentationRecorder {
       rendition.next = { msn: segment.msn + 1, part: 0 };
     }
     if (open !== undefined && open.msn >= rendition.next.msn) this.#journal(renditionId, rendition, open);
+  }
+
+  /** The live edge must not fail for the recording. */
+  #guard(work: () => void): void {
+    if (this.#hasFailed) return;
+    try {
+      work();
+    } catch (error) {
+      this.#hasFailed = true;
+      this.#deps.onFailure(error, this.ref);
+    }
   }
 
   ended(): void {

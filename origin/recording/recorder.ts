@@ -140,6 +140,7 @@ export class Recorder implements StreamRecorder {
       clock,
       spool,
       queue: this.#queue,
+      onFailure: this.#onFailure,
     });
     this.#add(recording);
     return recording;
@@ -217,6 +218,11 @@ export class Recorder implements StreamRecorder {
     this.#queue.close();
     await this.#deps.spool.settle();
   }
+
+  readonly #onFailure = (error: unknown, ref: RecordingRef): void => {
+    this.metrics.failures.inc();
+    this.#deps.logger.error({ err: error, ...ref }, 'a stream is no longer recorded');
+  };
 
   async #read(
     ref: RecordingRef,
@@ -357,7 +363,12 @@ export class Recorder implements StreamRecorder {
     try {
       const inSpool = spooledState.safeParse(found?.state);
       const state = inSpool.success ? inSpool.data.state : row.state;
-      const recording = new LiveRecording(ref, wish, beganAtMs, { clock, spool, queue: this.#queue });
+      const recording = new LiveRecording(ref, wish, beganAtMs, {
+        clock,
+        spool,
+        queue: this.#queue,
+        onFailure: this.#onFailure,
+      });
       recording.restoreState(state);
       const windowMs = Math.max(wish.dvrWindowMs, state.liveWindowMs) + INDEX_SLACK_MS;
       const segmentMs = state.constants.targetDurationS * 1000;

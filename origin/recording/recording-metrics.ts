@@ -16,6 +16,7 @@ export class RecordingMetrics {
   readonly deletedObjects: Counter;
   readonly deleteFailures: Counter;
   readonly restored: Counter<'outcome'>;
+  readonly failures: Counter;
   readonly compressions: Counter;
 
   constructor(registry: Metrics) {
@@ -89,6 +90,11 @@ export class RecordingMetrics {
       name: 'origin_recording_restored_streams_total',
       help: 'Streams of an earlier process at the start: live (goes on), ended, failed.',
       labelNames: ['outcome'],
+      registers,
+    });
+    this.failures = new Counter({
+      name: 'origin_recording_failures_total',
+      help: 'Recordings given up by a mistake of the program; their streams went on.',
       registers,
     });
     this.compressions = new Counter({

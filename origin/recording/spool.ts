@@ -150,6 +150,7 @@ export class Spool {
   /** The recording is done with, or given up. */
   removeRecording(ref: RecordingRef): void {
     const folder = join(this.#folder, recordingKey(ref));
+    for (const path of this.#broken) if (path.startsWith(`${folder}/`)) this.#broken.delete(path);
     for (const [path, size] of this.#sizes) {
       if (!path.startsWith(`${folder}/`)) continue;
       this.#addSize(path, -size);
