@@ -43,8 +43,9 @@ const VARIANT: Readonly<Record<string, Shape>> = {
 };
 const RENDITION: Readonly<Record<string, Shape>> = {
   TYPE: { pattern: /^AUDIO$/, quoted: false },
+  // An apostrophe may stand in a quoted string, but parsers that take it for a quote lose the rest of the tag.
   // oxlint-disable-next-line no-control-regex
-  NAME: { pattern: /^[^"\u0000-\u001f\u007f-\u009f]{1,64}$/, quoted: true },
+  NAME: { pattern: /^[^"'\u0000-\u001f\u007f-\u009f]{1,64}$/, quoted: true },
   LANGUAGE: { pattern: /^[A-Za-z0-9-]{1,35}$/, quoted: true },
   DEFAULT: { pattern: YES_OR_NO, quoted: false },
   AUTOSELECT: { pattern: YES_OR_NO, quoted: false },
