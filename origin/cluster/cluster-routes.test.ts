@@ -65,6 +65,7 @@ describe('what origins ask of one another', () => {
       {
         holders: { streamId: 'other', sessionId: 's', fencingToken: 1, version: 1, nodeUrls: [] },
         from: 'http://a',
+        isPublishing: true,
       },
     ],
     ['session-ended', { sessionId: 'x', reason: 'lost' }],

@@ -13,7 +13,12 @@ import type { Logger } from '#runtime/log.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 
 /** `POST /internal/v1/streams/{id}/adopt`: hold a stream from now on, beginning with the window of `from`. */
-export const AdoptOrder = z.object({ holders: StreamHolders, from: NodeUrl });
+export const AdoptOrder = z.object({
+  holders: StreamHolders,
+  from: NodeUrl,
+  /** Parts are coming: without one the transcoder does not reach this origin, and it would hold nothing but gaps. */
+  isPublishing: z.boolean(),
+});
 export type AdoptOrder = z.infer<typeof AdoptOrder>;
 
 export type HolderUpkeepDeps = {
@@ -38,7 +43,12 @@ export const ADOPTION_GRACE_MS = 8_000;
  * How long a new holder waits for the first part that is meant for it. The window is fetched after that, so that nothing
  * lies between the two.
  */
-const FIRST_PART_WAIT_MS = 1_500;
+const FIRST_PART_WAIT_MS = 3_000;
+/**
+ * A holder that parts have not reached for so long, while they reach another, lets go of the stream: with the next part it
+ * would list gaps where the other has media. It asks the other one then, and is given the stream anew when parts come.
+ */
+export const CUT_OFF_MS = 2_500;
 /** Parts that were under way to the other holder when the first one was sent here. */
 const SETTLE_MS = 250;
 /** After a start, until all others have been heard of: a stream that was restored may be held by them. */
@@ -59,6 +69,8 @@ export class HolderUpkeep implements Disposable {
   readonly #adoptions = new Map<string, Adoption>();
   /** When a stream's list of holders was made here, monotonic ms. */
   readonly #namedMs = new Map<string, number>();
+  /** Since when no parts have come for a stream while others get them, monotonic ms. */
+  readonly #cutOffMs = new Map<string, number>();
   readonly #changes: Counter<'change'>;
   readonly #abort = new AbortController();
   #timer: Timer | undefined;
@@ -70,7 +82,7 @@ export class HolderUpkeep implements Disposable {
     this.#deps = deps;
     this.#changes = new Counter({
       name: 'origin_cluster_holder_changes_total',
-      help: 'Streams that this origin adopted, gave to another holder, let go of as outdated, or failed to adopt or give.',
+      help: 'Streams that this origin adopted, gave to another holder, let go of (outdated, cut off), or failed to adopt or give.',
       labelNames: ['change'],
       registers: [deps.metrics],
     });
@@ -119,6 +131,8 @@ export class HolderUpkeep implements Disposable {
       for (const stream of this.#deps.live.list()) if (!stream.isEnded) await this.#checkStream(stream);
       for (const streamId of this.#namedMs.keys())
         if (this.#deps.live.get(streamId) === undefined) this.#namedMs.delete(streamId);
+      for (const streamId of this.#cutOffMs.keys())
+        if (this.#deps.live.get(streamId) === undefined) this.#cutOffMs.delete(streamId);
     } finally {
       this.#isChecking = false;
     }
@@ -128,12 +142,17 @@ export class HolderUpkeep implements Disposable {
   adopt(order: AdoptOrder): void {
     const { streamId } = order.holders;
     if (this.#adoptions.has(streamId) || this.#adoptions.size >= ADOPTIONS_MAX || this.#closed) return;
-    const firstPart = Promise.withResolvers<void>();
-    this.#adoptions.set(streamId, { order, firstPart: firstPart.resolve });
-    const timer = this.#deps.clock.after(FIRST_PART_WAIT_MS, firstPart.resolve);
+    const firstPart = Promise.withResolvers<boolean>();
+    this.#adoptions.set(streamId, { order, firstPart: () => firstPart.resolve(true) });
+    if (!order.isPublishing) firstPart.resolve(false);
+    const timer = this.#deps.clock.after(FIRST_PART_WAIT_MS, () => firstPart.resolve(false));
     firstPart.promise
-      .then(() => this.#pause(SETTLE_MS))
-      .then(() => this.#takeOver(order))
+      .then(async (hasCome) => {
+        if (order.isPublishing && !hasCome)
+          throw new Error('no part has come for a stream that is published');
+        await this.#pause(SETTLE_MS);
+        await this.#takeOver(order);
+      })
       .catch((error: unknown) => {
         this.#changes.inc({ change: 'adopt_failed' });
         this.#deps.logger.warn(
@@ -148,7 +167,7 @@ export class HolderUpkeep implements Disposable {
   }
 
   async #checkStream(stream: LiveStream): Promise<void> {
-    const { held, membership, live, ownUrl } = this.#deps;
+    const { held, membership, ownUrl } = this.#deps;
     const streamId = stream.id;
     const own = held.ofOwn(streamId);
     const newest = held.newest(streamId);
@@ -157,12 +176,9 @@ export class HolderUpkeep implements Disposable {
       // Others have gone on without this origin; what it has is old.
       const hasOthers = held.holdersWithData(streamId).some((url) => url !== ownUrl);
       if (!hasOthers) return;
-      live.abandon(streamId);
-      this.#changes.inc({ change: 'outdated' });
-      this.#deps.logger.info({ streamId }, 'other origins hold the stream now');
-      this.#deps.onChange();
-      return;
+      return this.#letGo(streamId, 'outdated');
     }
+    if (this.#isCutOff(stream)) return this.#letGo(streamId, 'cut_off');
     if (newest.version > own.version) held.put(newest);
     const having = new Set(held.holdersWithData(streamId));
     const isNew =
@@ -177,6 +193,26 @@ export class HolderUpkeep implements Disposable {
     if (!isWhole) await this.#replace(stream, newest, present, staying.length);
   }
 
+  #letGo(streamId: string, change: 'outdated' | 'cut_off'): void {
+    this.#deps.live.abandon(streamId);
+    this.#changes.inc({ change });
+    this.#deps.logger.info({ streamId, change }, 'a stream is left to the other origins');
+    this.#deps.onChange();
+  }
+
+  #isCutOff({ id, status }: LiveStream): boolean {
+    const { held, clock } = this.#deps;
+    if (!status.isStale || held.isLast(id)) {
+      this.#cutOffMs.delete(id);
+      return false;
+    }
+    const sinceMs = this.#cutOffMs.get(id) ?? clock.monotonicMs();
+    this.#cutOffMs.set(id, sinceMs);
+    if (clock.monotonicMs() - sinceMs < CUT_OFF_MS) return false;
+    this.#cutOffMs.delete(id);
+    return true;
+  }
+
   /** A stream that was here before this origin was started, and that nobody else has. */
   #claim({ id, writer }: LiveStream): void {
     const { held, ownUrl, onChange, choose, clock } = this.#deps;
@@ -188,7 +224,7 @@ export class HolderUpkeep implements Disposable {
   }
 
   async #replace(
-    { id, writer }: LiveStream,
+    { id, writer, status }: LiveStream,
     newest: StreamHolders,
     present: readonly string[],
     stayingCount: number,
@@ -205,7 +241,8 @@ export class HolderUpkeep implements Disposable {
     const holders = held.next({ streamId: id, ...writer }, nodeUrls);
     try {
       if (candidate !== undefined) {
-        const body: AdoptOrder = { holders, from: ownUrl };
+        const isPublishing = status.state === 'live' && !status.isStale;
+        const body: AdoptOrder = { holders, from: ownUrl, isPublishing };
         const path = `/internal/v1/streams/${id}/adopt`;
         await peers.call(candidate, { method: 'POST', path, body, timeoutMs: ADOPT_TIMEOUT_MS });
         this.named(id);
