@@ -30,7 +30,10 @@ export function originSubject(server: ServerProcess, broadcast: MadeUpBroadcast)
   return {
     server,
     playlist: getRequest(broadcast.playlistPath),
-    part: getRequest(broadcast.partPath),
+    // Parts can be had one by one for some seconds only: the newest one, whenever it is asked for.
+    get part() {
+      return getRequest(broadcast.partPath);
+    },
     nextHold: () => {
       const { msn, part, request } = broadcast.takeNext();
       return {
