@@ -129,7 +129,9 @@ async function answerPlay(
 ): Promise<Answer> {
   const { renditionId, file } = target;
   if (renditionId === undefined && file === ACCESS_CHECK) return MAY_PLAY;
-  const playlist = await recordedPlaylist(target, client, streams, deps);
+  // Not asked in vain: every wait for nothing costs those who come by the thousand.
+  const mayBeRecorded = file === DVR_PLAYLIST || renditionId === RECORDINGS_FOLDER;
+  const playlist = mayBeRecorded ? await recordedPlaylist(target, client, streams, deps) : undefined;
   if (playlist !== undefined) return answers.playlist(playlist, conditions);
   try {
     return await answerLive({ target, conditions, client }, answers, streams, deps);
@@ -146,7 +148,8 @@ async function answerLive(
   deps: PlaybackRoutesDeps,
 ): Promise<Answer> {
   const { renditionId, file, query } = target;
-  const playback = await playbackOf(target, client, streams, deps);
+  const found = playbackOf(target, client, streams, deps);
+  const playback = found instanceof Promise ? await found : found;
   if (renditionId === undefined) return answers.playlist(await playback.multivariant(client), conditions);
   if (!RENDITION_ID_PATTERN.test(renditionId)) throw renditionIdInvalid();
   if (file === MEDIA_PLAYLIST) {
@@ -235,17 +238,18 @@ function assertWellFormed({ streamId, renditionId, file, query }: PlaybackTarget
     throw fileNotFound();
 }
 
-async function playbackOf(
+function playbackOf(
   { streamId }: PlaybackTarget,
   client: Client,
   streams: LiveStreams,
   deps: PlaybackRoutesDeps,
-): Promise<Playback> {
+): Playback | Promise<Playback> {
   const elsewhere = deps.playbackElsewhere?.(streamId, deps.isKnownStream?.(streamId) ?? false);
   if (elsewhere !== undefined) return elsewhere;
   const stream = streams.get(streamId);
   if (stream !== undefined) return stream.playback;
-  if (deps.isStarting?.(streamId) === true) return (await streams.arrival(streamId, client)).playback;
+  if (deps.isStarting?.(streamId) === true)
+    return streams.arrival(streamId, client).then(({ playback }) => playback);
   const isKnown = deps.isKnownStream?.(streamId) ?? false;
   throw new ProblemError(
     404,
