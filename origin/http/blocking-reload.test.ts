@@ -309,10 +309,10 @@ describe('many who wait', () => {
       ask(`_HLS_msn=${open()}&_HLS_part=2`, { signal: abort.signal }),
     );
     const outcomes = Promise.allSettled(answers);
-    await vi.waitFor(() => expect(waiting()).toBe(200));
+    await vi.waitFor(() => expect(waiting()).toBe(200), 10_000);
     abort.abort();
     await outcomes;
-    await vi.waitFor(() => expect(waiting()).toBe(0));
+    await vi.waitFor(() => expect(waiting()).toBe(0), 10_000);
     expect((await origin.streams.metrics.waiters.get()).values[0]?.value).toBe(0);
     expect(origin.clock.pendingCount).toBe(timers);
     publisher.putCells(1);
