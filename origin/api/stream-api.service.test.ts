@@ -488,6 +488,7 @@ describe.skipIf(hasNoPostgres)('the stream API', () => {
         {
           id,
           name: 'On air',
+          access: 'public',
           state: 'live',
           playback: shown.playback,
           startedAt: shown['startedAt'],
