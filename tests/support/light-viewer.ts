@@ -22,6 +22,7 @@ const FETCH_DEADLINE_MS = 2_500;
 const PENALTY_MS = 120_000;
 const UNCHANGED_MAX = 3;
 const START_PARTS = 3;
+const JOIN_ATTEMPTS_MAX = 4;
 const RETRY_PAUSE_MS = 150;
 
 /**
@@ -90,7 +91,7 @@ export class LightViewer {
   async start(): Promise<void> {
     await this.#askSteering();
     this.#choose();
-    await this.#join();
+    await this.#joinSomewhere();
     this.#playing = true;
     this.#lastMs = performance.now();
     void this.#follow();
@@ -133,6 +134,19 @@ export class LightViewer {
     if (first === this.#cdn) return;
     if (this.#cdn !== '') this.#moves.push({ from: this.#cdn, to: first, atMs: nowMs });
     this.#cdn = first;
+  }
+
+  async #joinSomewhere(): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#join();
+        return;
+      } catch (error) {
+        if (attempt === JOIN_ATTEMPTS_MAX) throw error;
+        this.#penalties.set(this.#cdn, performance.now() + PENALTY_MS);
+        this.#choose();
+      }
+    }
   }
 
   async #join(): Promise<void> {

@@ -10,7 +10,7 @@ import { waitFor } from '#tests/support/wait-for.ts';
 export const PLAYERS = ['hls.js', 'shaka-player'] as const;
 /**
  * `hls.js-default` is hls.js without any setting, as near to the live edge as the playlist says; `hls.js-page` has the load
- * policies of our player page, keeps its distance to live, and leaves a playlist that stands still.
+ * policies of our player page and keeps its distance to live.
  */
 export type PlayerName = (typeof PLAYERS)[number] | 'hls.js-default' | 'hls.js-page';
 
@@ -71,7 +71,6 @@ const START: Readonly<Record<PlayerName, string>> = {
       ...LOW_LATENCY_LOAD_POLICIES,
       lowLatencyMode: true,
       maxLiveSyncPlaybackRate: 1.5,
-      liveMaxUnchangedPlaylistRefresh: 2,
       enableWorker: false,
     }),
   ),
