@@ -277,14 +277,14 @@ describe('npm start', () => {
   });
 
   it('takes the admin token from the environment and then keeps none of its children in the know', async () => {
-    const start = run([], { ADMIN_TOKEN: 'a token of my own' });
+    const start = run([], { ADMIN_TOKEN: 'a-token-of-my-own' });
     await ready(start);
-    expect(await printed(start, /Admin token +(a token of my own) /)).toBeTruthy();
+    expect(await printed(start, /Admin token +(a-token-of-my-own) /)).toBeTruthy();
     const environments = await Promise.all(
       descendants(start.child.pid ?? 0).map(({ pid }) => readEnvironment(pid)),
     );
     expect(environments.length).toBeGreaterThan(0);
-    expect(environments.filter((text) => text.includes('a token of my own'))).toEqual([]);
+    expect(environments.filter((text) => text.includes('a-token-of-my-own'))).toEqual([]);
   });
 
   it('says in one line each which ports are taken, and leaves nothing running', async () => {

@@ -120,6 +120,6 @@ function contradictions(env: Environment): SettingsProblem[] {
  * @throws {SettingsError} as {@link readAllInOneSettings} does
  */
 export function checkEnvironment(env: Environment): string {
-  const standIns = { adminToken: 'stands in for a token', ingestToken: 'stands in for another' };
+  const standIns = { adminToken: 'stands-in-for-a-token', ingestToken: 'stands-in-for-another' };
   return readAllInOneSettings(env, standIns).dataDir;
 }

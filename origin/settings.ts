@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { LOG_LEVELS } from '#runtime/log.ts';
 import {
+  bearerToken,
   choice,
   flag,
   integer,
@@ -58,12 +59,12 @@ const databaseUrl = z
 /** Everything that can be set about an origin, by environment variable. */
 export const ORIGIN_SETTINGS = {
   ADMIN_TOKEN: {
-    parse: text(8, 256),
+    parse: bearerToken(8, 256),
     description: 'Bearer token of the stream API, 8 to 256 characters.',
     secret: true,
   },
   INGEST_TOKEN: {
-    parse: text(8, 256),
+    parse: bearerToken(8, 256),
     description: 'Bearer token with which transcoders authorise publishers and upload parts.',
     secret: true,
   },
@@ -136,7 +137,7 @@ export const ORIGIN_SETTINGS = {
     secret: true,
   },
   ORIGIN_PULL_TOKEN: {
-    parse: z.union([z.literal(''), text(16, 256)], 'expected 16 to 256 characters'),
+    parse: z.union([z.literal(''), bearerToken(16, 256)], 'expected 16 to 256 characters without blanks'),
     default: '',
     description:
       'Bearer token with which CDNs and edges, which see to the playback tokens themselves, fetch protected streams; without it they pass each viewer’s token on.',

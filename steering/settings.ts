@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  bearerToken,
   choice,
   flag,
   integer,
@@ -55,7 +56,7 @@ const noKeys: readonly TokenKey[] = [];
 /** Everything that can be set about a steering server, by environment variable. */
 export const STEERING_SETTINGS = {
   ADMIN_TOKEN: {
-    parse: z.union([z.literal(''), text(8, 256)], 'expected 8 to 256 characters'),
+    parse: z.union([z.literal(''), bearerToken(8, 256)], 'expected 8 to 256 characters without blanks'),
     default: '',
     description:
       'Bearer token of the ops API with the role admin; without it only tokens made through the API are valid.',
@@ -161,7 +162,7 @@ export const STEERING_SETTINGS = {
     description: 'Origins that say which streams are live and that the CDNs are measured against.',
   },
   STEERING_CMCD_LOG_TOKEN: {
-    parse: z.union([z.literal(''), text(8, 256)], 'expected 8 to 256 characters'),
+    parse: z.union([z.literal(''), bearerToken(8, 256)], 'expected 8 to 256 characters without blanks'),
     default: '',
     description:
       'Bearer token with which CDNs deliver their request logs to /cmcd; without it logs are refused.',

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { LadderRung, X264_PRESETS } from '#protocol/ingest/publish-session.ts';
 import {
+  bearerToken,
   choice,
   integer,
   port,
@@ -56,7 +57,7 @@ const mebibytes = (fallback: number, description: string): Setting<number> & { d
 /** Everything that can be set about a transcoder beside its ingest, by environment variable. */
 export const TRANSCODER_SETTINGS = {
   INGEST_TOKEN: {
-    parse: text(8, 256),
+    parse: bearerToken(8, 256),
     description: 'Bearer token with which transcoders authorise publishers and upload parts.',
     secret: true,
   },

@@ -79,6 +79,13 @@ export const text = (min: number, max: number): z.ZodType<string, string> =>
     // eslint-disable-next-line no-control-regex
     .regex(/^[^\u0000-\u001f\u007f]*$/, 'control characters are not allowed');
 
+/** A token that travels in an Authorization header. @spec RFC 9110 §5.5: blanks would end it */
+export const bearerToken = (min: number, max: number): z.ZodType<string, string> =>
+  text(min, max).refine(
+    (token) => /^[\x21-\x7e]*$/.test(token),
+    'expected printable ASCII characters without blanks',
+  );
+
 /** One of a closed list of words. */
 export const choice = <const Words extends readonly [string, ...string[]]>(
   words: Words,
