@@ -58,7 +58,7 @@ function nginxValues(options: CdnOptions): Record<string, string | number> {
     user: process.getuid?.() === 0 ? 'user root;' : '',
     workers: options.workers ?? 1,
     listen: `${options.host}:${options.port}`,
-    access_log: options.accessLog === true ? `${folder}/access.log line` : 'off',
+    access_log: options.accessLog === true ? `"${folder}/access.log" line` : 'off',
     cache_mib: options.cacheMib ?? 512,
     servers: hosts.map(server).join('\n    '),
     origin_host: hosts[0] ?? '',
