@@ -1,15 +1,25 @@
 import type { HlsConfig } from 'hls.js';
 import { LOW_LATENCY_LOAD_POLICIES } from './load-policy.ts';
+import { PartDeadline } from './part-deadline.ts';
+import { partLoader } from './part-loader.ts';
 
 /** Who keeps the distance to the live edge: our own control, or hls.js with speeds up to 1.5, to compare with. */
 export type LiveEdgeMode = 'own' | 'hls.js';
+
+/** What CDNs and their logs are told with each request; what they could not act on would only make it longer. */
+const CMCD_KEYS = ['sid', 'sf', 'st', 'ot', 'br', 'd', 'bl', 'mtp', 'bs', 'su'] as const;
 
 /**
  * What hls.js is told for a stream whose buffer is a second long; everything else stays as it comes.
  *
  * @param bandwidthBps what to choose the first rung by
+ * @param hasElsewhere whether there is another pathway to go to; asked again for every part
  */
-export function hlsSettings(mode: LiveEdgeMode, bandwidthBps: number): Partial<HlsConfig> {
+export function hlsSettings(
+  mode: LiveEdgeMode,
+  bandwidthBps: number,
+  hasElsewhere: () => boolean,
+): Partial<HlsConfig> {
   return {
     ...LOW_LATENCY_LOAD_POLICIES,
     lowLatencyMode: true,
@@ -22,6 +32,9 @@ export function hlsSettings(mode: LiveEdgeMode, bandwidthBps: number): Partial<H
     startFragPrefetch: true,
     // fMP4 passes through almost unchanged: a worker would cost more than it saves.
     enableWorker: false,
+    fLoader: partLoader(new PartDeadline(), hasElsewhere),
+    // In the query: a header would cost a preflight for every part from a CDN. Caches leave it out of their keys.
+    cmcd: { useHeaders: false, includeKeys: [...CMCD_KEYS] },
     ...(mode === 'own' ? { liveSyncOnStallIncrease: 0 } : {}),
   };
 }

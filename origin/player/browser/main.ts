@@ -1,6 +1,7 @@
 import { Controls } from './controls.ts';
 import { element, setText } from './page-elements.ts';
 import type { LiveEdgeMode } from './hls-settings.ts';
+import { PathwayPanel } from './pathway-panel.ts';
 import { Playback } from './playback.ts';
 import { publishState } from './public-state.ts';
 import { Readout } from './readout.ts';
@@ -21,6 +22,7 @@ function start(): void {
   const watched: WatchedStream = new WatchedStream(playback, directory, render);
   const controls = new Controls(playback);
   const readout = new Readout(playback);
+  const pathways = new PathwayPanel(playback.pathways);
   const list = new StreamList((id) => choose(id));
   const connection = element('connection', HTMLParagraphElement);
   const heading = element('stream-name', HTMLHeadingElement);
@@ -32,6 +34,7 @@ function start(): void {
     list.update(directory.streams, id, directory.reachable);
     controls.update();
     readout.update();
+    pathways.update();
     const name = stream?.name ?? id ?? 'Live';
     setText(heading, name);
     setText(state, id === undefined ? '' : stateText(stream?.state));

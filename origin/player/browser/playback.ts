@@ -3,7 +3,10 @@ import { LiveEdgeControl, type LiveEdgeDecision } from '../live-edge-control.ts'
 import { initialBandwidthBps, rememberBandwidth } from './bandwidth-memory.ts';
 import { hlsSettings, type LiveEdgeMode } from './hls-settings.ts';
 import { endsInGap, holdBackS, liveEdgeS } from './live-edge.ts';
+import { UNCHANGED_PLAYLISTS_MAX } from './load-policy.ts';
 import { bufferedEndS, nextRangeS } from './media-buffer.ts';
+import { PathwayLog } from './pathway-log.ts';
+import { watchPathways } from './pathway-watch.ts';
 import { classifyFailure, type PlaybackFailure } from './playback-failure.ts';
 import { PlaybackFigures } from './playback-figures.ts';
 import { resumePauseMs } from './retry-pause.ts';
@@ -32,6 +35,8 @@ const MEDIA_RECOVERY_PAUSE_MS = 10_000;
 /** Plays one stream in a video element. Errors end in phase `failed`; the owner decides when to load again. */
 export class Playback {
   readonly figures: PlaybackFigures;
+  /** Which pathway played when, and when the picture stood still. */
+  readonly pathways = new PathwayLog();
   readonly #video: HTMLVideoElement;
   readonly #onChange: () => void;
   readonly #mode: LiveEdgeMode;
@@ -93,6 +98,7 @@ export class Playback {
     this.#teardown();
     this.#stalls = new StallMeter();
     this.#errors = new Map();
+    this.pathways.clear();
     this.#become('idle');
   }
 
@@ -194,8 +200,14 @@ export class Playback {
   }
 
   #loadByHls(url: string): void {
-    const hls = new Hls(hlsSettings(this.#mode, initialBandwidthBps()));
+    let pathwayCount = 1;
+    const hls = new Hls(hlsSettings(this.#mode, initialBandwidthBps(), () => pathwayCount > 1));
     this.#hls = hls;
+    watchPathways(hls, this.pathways);
+    hls.on(Hls.Events.MANIFEST_LOADED, (_event, { levels }) => {
+      pathwayCount = new Set(levels.map(({ attrs }) => attrs['PATHWAY-ID'])).size;
+      if (pathwayCount > 1) hls.config.liveMaxUnchangedPlaylistRefresh = UNCHANGED_PLAYLISTS_MAX;
+    });
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.#onChange());
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.#onChange());
     hls.on(Hls.Events.BUFFER_APPENDED, () => this.#tick());
@@ -312,6 +324,7 @@ export class Playback {
       rememberBandwidth(hls.bandwidthEstimate);
       hls.destroy();
     }
+    this.pathways.end(performance.now());
     this.#video.removeAttribute('src');
     this.#video.playbackRate = 1;
     this.#stalls.settle(performance.now());
@@ -335,6 +348,7 @@ export class Playback {
       ready: video.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA,
       currentTimeS: video.currentTime,
     });
+    this.pathways.stalled(stalled, nowMs);
     if (stalled) this.#leaveStandstill(hls, nowMs);
     else if (this.#interrupted) {
       this.#interrupted = false;

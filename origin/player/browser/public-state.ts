@@ -1,3 +1,4 @@
+import type { PathwaySpan } from './pathway-log.ts';
 import type { Playback } from './playback.ts';
 import type { ViewerMessage } from './viewer-message.ts';
 
@@ -42,6 +43,8 @@ export type PublicPlayerState = {
   readonly bandwidthBps: number | null;
   /** PATHWAY-ID that media comes from. */
   readonly pathway: string | null;
+  /** Which pathway was loaded from when, and why, oldest first; `performance.now()` in ms. */
+  readonly pathwaySpans: readonly PathwaySpan[];
   /** Errors of hls.js by name, fatal or not. */
   readonly errors: Readonly<Record<string, number>>;
 };
@@ -124,6 +127,9 @@ export function publishState(
     },
     get pathway() {
       return playback.figures.pathway ?? null;
+    },
+    get pathwaySpans() {
+      return playback.pathways.spans;
     },
     get errors() {
       return playback.errorCounts;
