@@ -23,7 +23,7 @@ import { createStreamRoutes } from '#origin/api/stream-routes.ts';
 import { createTokenRoutes } from '#origin/api/token-routes.ts';
 import { OriginCluster, type OriginClusterDeps } from '#origin/cluster/origin-cluster.ts';
 import { openControlPlane, type ControlPlane } from '#origin/control-plane.ts';
-import { OverloadGate, overloadLimits, shedOverload } from '#origin/http/overload-gate.ts';
+import { behindGate, OverloadGate, overloadLimits, shedOverload } from '#origin/http/overload-gate.ts';
 import { createPlainPlayback, createPlaybackListener } from '#origin/http/playback-listener.ts';
 import { createPlaybackRoutes } from '#origin/http/playback-routes.ts';
 import { createUploadRoutes } from '#origin/http/upload-routes.ts';
@@ -100,10 +100,12 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
     { name: 'ORIGIN_TLS_KEY_FILE', path: settings.ORIGIN_TLS_KEY_FILE },
   );
   const recorder = await openRecorder(settings, deps, started);
+  const gate = new OverloadGate(overloadLimits(settings.ORIGIN_OVERLOAD_DELAY_MS), deps);
+  started.add('overload gate', gate, () => gate.close());
   let cluster: OriginCluster | undefined = undefined;
   const live = new LiveStreams(liveSettings(settings), {
     ...deps,
-    recorder,
+    recorder: behindGate(recorder, gate),
     isLastOrigin: (id) => cluster?.isLastOrigin(id) ?? true,
   });
   let control: ControlPlane | undefined = undefined;
@@ -114,8 +116,6 @@ async function start(settings: OriginSettings, deps: OriginDeps, started: Dispos
   let serving = true;
   const keys = await accessKeys(settings);
   const tokens = new PlaybackTokens(keys, deps.clock);
-  const gate = new OverloadGate(overloadLimits(settings.ORIGIN_OVERLOAD_DELAY_MS), deps);
-  started.add('overload gate', gate, () => gate.close());
   let workers: ServingWorkers | undefined = undefined;
   const metricsText = (): Promise<string> => (workers ?? deps.metrics).metrics();
   const parts = { ...control, tokens, cluster, gate, metricsText, recorder };

@@ -3,7 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { FakeClock } from '#runtime/clock.ts';
 import { createMetrics } from '#runtime/metrics.ts';
 import { onError } from '#runtime/http/problem.ts';
-import { OverloadGate, overloadLimits, priorityOf, shedOverload } from '#origin/http/overload-gate.ts';
+import type { StreamRecorder } from '#origin/live/stream-recorder.ts';
+import {
+  behindGate,
+  OverloadGate,
+  overloadLimits,
+  priorityOf,
+  shedOverload,
+} from '#origin/http/overload-gate.ts';
 
 /** A clock whose timers are late, as they are when the event loop is busy. */
 class LateClock extends FakeClock {
@@ -97,6 +104,25 @@ describe('an overloaded origin', () => {
     resolve();
     await Promise.all(all);
     await expect(gate.run('api', () => Promise.resolve('in'))).resolves.toBe('in');
+  });
+
+  it('reads from recordings only while the live edge leaves room', async () => {
+    const { delay, gate } = setUp();
+    const kept: StreamRecorder = {
+      begin: () => undefined,
+      removed: () => undefined,
+      isKept: () => true,
+      segment: () => Promise.resolve(undefined),
+      init: () => Promise.resolve(undefined),
+    };
+    const recorder = behindGate(kept, gate);
+    const viewer = { signal: new AbortController().signal };
+    expect(await recorder.segment('demo', 'v', 1, viewer)).toBeUndefined();
+    delay(210);
+    await expect(recorder.segment('demo', 'v', 1, viewer)).rejects.toMatchObject({ code: 'overloaded' });
+    await expect(recorder.init('demo', 'v', 1, viewer)).rejects.toMatchObject({ code: 'overloaded' });
+    expect(recorder.isKept('demo', 1)).toBe(true);
+    gate.close();
   });
 
   it('knows what is worth what by its path', () => {

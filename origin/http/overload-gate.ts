@@ -3,6 +3,7 @@ import type { MiddlewareHandler } from 'hono';
 import type { Clock, Timer } from '#runtime/clock.ts';
 import { ProblemError } from '#runtime/http/problem.ts';
 import type { Metrics } from '#runtime/metrics.ts';
+import type { StreamRecorder } from '#origin/live/stream-recorder.ts';
 
 /** What goes first when there is too much of everything: publishing, then the live edge, then rewinding, then the API. */
 export type Priority = 'publish' | 'live' | 'dvr' | 'api';
@@ -119,6 +120,17 @@ export function priorityOf(path: string): Priority | 'health' {
   if (path === '/healthz' || path === '/readyz' || path === '/metrics') return 'health';
   if (path.startsWith('/live/') || path.startsWith('/t/')) return 'live';
   return 'api';
+}
+
+/** A recorder whose media are read as what they are for: rewinding, which gives way to the live edge. */
+export function behindGate(recorder: StreamRecorder, gate: Pick<OverloadGate, 'run'>): StreamRecorder {
+  return {
+    begin: (...request) => recorder.begin(...request),
+    removed: (streamId) => recorder.removed(streamId),
+    isKept: (...request) => recorder.isKept(...request),
+    segment: (...request) => gate.run('dvr', () => recorder.segment(...request)),
+    init: (...request) => gate.run('dvr', () => recorder.init(...request)),
+  };
 }
 
 /** Asks the gate for everything that Hono's routes answer. */

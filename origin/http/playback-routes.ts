@@ -44,7 +44,7 @@ export type PlaybackRoutesDeps = {
   /** Whether a broadcaster has connected whose media are not here yet; such requests are held. Must not wait either. */
   readonly isStarting?: (streamId: string) => boolean;
   /** Refuses the live edge when the origin can do no more than take what is published. */
-  readonly gate?: Pick<OverloadGate, 'assertRoom'>;
+  readonly gate?: Pick<OverloadGate, 'assertRoom' | 'run'>;
   /** Who may play protected streams; without it every stream is for everybody. */
   readonly access?: Pick<PlaybackAccess, 'isPublic' | 'assertMayPlay'>;
 };
@@ -131,13 +131,16 @@ async function answerPlay(
   if (renditionId === undefined && file === ACCESS_CHECK) return MAY_PLAY;
   // Not asked in vain: every wait for nothing costs those who come by the thousand.
   const mayBeRecorded = file === DVR_PLAYLIST || renditionId === RECORDINGS_FOLDER;
+  if (mayBeRecorded) deps.gate?.assertRoom('dvr');
   const playlist = mayBeRecorded ? await recordedPlaylist(target, client, streams, deps) : undefined;
   if (playlist !== undefined) return answers.playlist(playlist, conditions);
   try {
     return await answerLive({ target, conditions, client }, answers, streams, deps);
   } catch (error) {
     if (!(error instanceof ProblemError) || error.code !== 'stream_offline') throw error;
-    return answerRecorded({ target, conditions, client }, answers, deps, error);
+    const answerKept = (): Promise<Answer> =>
+      answerRecorded({ target, conditions, client }, answers, deps, error);
+    return deps.gate === undefined ? answerKept() : deps.gate.run('dvr', answerKept);
   }
 }
 
