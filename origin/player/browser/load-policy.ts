@@ -35,9 +35,3 @@ export const LOW_LATENCY_LOAD_POLICIES: Pick<
     },
   },
 };
-
-/**
- * A playlist that came so often without anything new counts as failed, where there is another pathway. With one pathway
- * it is waited for: there is nowhere to go, and the broadcaster may have paused.
- */
-export const UNCHANGED_PLAYLISTS_MAX = 2;

@@ -3,7 +3,6 @@ import { LiveEdgeControl, type LiveEdgeDecision } from '../live-edge-control.ts'
 import { initialBandwidthBps, rememberBandwidth } from './bandwidth-memory.ts';
 import { hlsSettings, type LiveEdgeMode } from './hls-settings.ts';
 import { endsInGap, holdBackS, liveEdgeS } from './live-edge.ts';
-import { UNCHANGED_PLAYLISTS_MAX } from './load-policy.ts';
 import { bufferedEndS, nextRangeS } from './media-buffer.ts';
 import { PathwayLog } from './pathway-log.ts';
 import { watchPathways } from './pathway-watch.ts';
@@ -206,7 +205,6 @@ export class Playback {
     watchPathways(hls, this.pathways);
     hls.on(Hls.Events.MANIFEST_LOADED, (_event, { levels }) => {
       pathwayCount = new Set(levels.map(({ attrs }) => attrs['PATHWAY-ID'])).size;
-      if (pathwayCount > 1) hls.config.liveMaxUnchangedPlaylistRefresh = UNCHANGED_PLAYLISTS_MAX;
     });
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.#onChange());
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.#onChange());
