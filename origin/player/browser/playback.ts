@@ -1,6 +1,7 @@
 import Hls, { type ErrorData } from 'hls.js';
 import { LiveEdgeControl, type LiveEdgeDecision } from '../live-edge-control.ts';
 import { initialBandwidthBps, rememberBandwidth } from './bandwidth-memory.ts';
+import { watchJoinedSegments } from './joined-segment.ts';
 import { hlsSettings, type LiveEdgeMode } from './hls-settings.ts';
 import { endsInGap, holdBackS, liveEdgeS } from './live-edge.ts';
 import { bufferedEndS, nextRangeS } from './media-buffer.ts';
@@ -203,6 +204,7 @@ export class Playback {
     const hls = new Hls(hlsSettings(this.#mode, initialBandwidthBps(), () => pathwayCount > 1));
     this.#hls = hls;
     watchPathways(hls, this.pathways);
+    watchJoinedSegments(hls);
     hls.on(Hls.Events.MANIFEST_LOADED, (_event, { levels }) => {
       pathwayCount = new Set(levels.map(({ attrs }) => attrs['PATHWAY-ID'])).size;
     });
