@@ -13,6 +13,8 @@ import { waitFor } from '#tests/support/wait-for.ts';
 
 const TTL_S = 5;
 const MOVE_DEADLINE_MS = 30_000;
+/** Less than hls.js waits at the end of a segment for parts that it takes for missing. */
+const WAIT_FOR_PARTS_S = 2;
 
 let live: LiveSystem;
 let browser: Browser;
@@ -206,6 +208,22 @@ describe('the player page with two CDNs', () => {
     await setWeight(first, 0);
     const next = await movesAndPlaysOn();
     expect(await opened.page.textContent('#pathway-why')).toContain('the steering server said so');
+    // Where in a segment a move falls is chance: there and back, until one has fallen into the middle of one.
+    for (let moves = 0; moves < 4; moves++) {
+      const from = (await pathwayNow()) ?? '';
+      await setWeight(from === first ? next : first, 50);
+      await setWeight(from, 0);
+      await waitFor('the next move', async () => (await pathwayNow()) !== from, {
+        deadlineMs: MOVE_DEADLINE_MS,
+      });
+      const sinceS = await timeS();
+      await waitFor('pictures to go on', async () => (await timeS()) > sinceS + 3, { deadlineMs: 20_000 });
+    }
+    const spans = await opened.page.evaluate<{ reason: { kind: string } }[]>('window.player.pathwaySpans');
+    expect(spans.slice(1).map(({ reason }) => reason.kind)).toEqual(spans.slice(1).map(() => 'steering'));
+    const stalls = await opened.page.locator('#pathway-list li.stall').allTextContents();
+    const longestS = Math.max(0, ...stalls.map((text) => Number(/for ([\d.]+) s/.exec(text)?.[1] ?? 0)));
+    expect(longestS, 'waiting for parts that came from the pathway before').toBeLessThan(WAIT_FOR_PARTS_S);
     await opened.page.locator('#pathways summary').focus();
     await opened.page.keyboard.press('Enter');
     // Not always the newest entry: a standstill after the move has one of its own.
