@@ -27,7 +27,7 @@ export type SteeringExchange = {
 export type RecordingTab = {
   /** Requests for steering manifests that were answered, oldest first. */
   readonly exchanges: readonly SteeringExchange[];
-  /** CDNs of the segments that came, oldest first. */
+  /** CDNs of the picture's segments that came, oldest first. */
   readonly loads: readonly string[];
   /** Position of the picture, seconds. */
   timeS(): Promise<number>;
@@ -49,6 +49,8 @@ const SCRIPTS = {
   'dash.js': path.join(path.dirname(require.resolve('dashjs')), 'dash.all.min.js'),
 };
 const RECORDING_S = 90;
+/** Stream 0 is the picture, stream 1 the tone. */
+const PICTURE_SEGMENT = /\/chunk-stream0-\d+\.m4s$/;
 /** Between the halves of a segment. */
 const NETWORK_MS = 150;
 const TYPES: Readonly<Record<string, string>> = {
@@ -58,7 +60,7 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Records a small picture with ffmpeg as DASH and HLS of the same segments, and serves it under one host name per CDN
+ * Records a small picture and a tone with ffmpeg as DASH and HLS of the same segments, and serves it under one host name per CDN
  * together with pages that play it: for players whose steering is to be tested and not their way with live streams.
  */
 export async function startSteeredRecordings(cdns: readonly string[]): Promise<SteeredRecordings> {
@@ -136,7 +138,9 @@ export async function startSteeredRecordings(cdns: readonly string[]): Promise<S
 
 async function record(folder: string): Promise<void> {
   const picture = ['-f', 'lavfi', '-i', `testsrc=size=160x90:rate=10:duration=${RECORDING_S}`];
-  const codec = [
+  // Without audio, video.js stops loading for good when a DASH manifest is steered elsewhere (http-streaming 3.17.5).
+  const tone = ['-f', 'lavfi', '-i', `sine=frequency=440:sample_rate=48000:duration=${RECORDING_S}`];
+  const video = [
     '-c:v',
     'libx264',
     '-preset',
@@ -148,14 +152,14 @@ async function record(folder: string): Promise<void> {
     '-b:v',
     '100k',
   ];
-  const dash = ['-f', 'dash', '-seg_duration', '2', '-use_timeline', '0', '-hls_playlist', '1'];
+  const codecs = [...video, '-c:a', 'aac', '-b:a', '48k'];
+  const sets = ['-adaptation_sets', 'id=0,streams=v id=1,streams=a'];
+  const dash = ['-f', 'dash', '-seg_duration', '2', '-use_timeline', '0', '-hls_playlist', '1', ...sets];
   const output = [...dash, path.join(folder, 'manifest.mpd')];
   await promisify(execFile)(
     'ffmpeg',
-    ['-hide_banner', '-loglevel', 'error', ...picture, ...codec, ...output],
-    {
-      timeout: 60_000,
-    },
+    ['-hide_banner', '-loglevel', 'error', ...picture, ...tone, ...codecs, ...output],
+    { timeout: 60_000 },
   );
 }
 
@@ -173,7 +177,8 @@ async function openTab(browser: Browser, url: string, steeringOrigin: string): P
         (manifest: SteeringManifest) => exchanges.push({ ...seen, manifest }),
         () => undefined,
       );
-    } else if (pathname.endsWith('.m4s') && response.ok()) loads.push(hostname.replace('.localhost', ''));
+    } else if (PICTURE_SEGMENT.test(pathname) && response.ok())
+      loads.push(hostname.replace('.localhost', ''));
   });
   await tab.goto(url);
   const errors = (): Promise<readonly string[]> => tab.evaluate('window.errors');
