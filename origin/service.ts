@@ -15,12 +15,9 @@ import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
 import type { Database } from '#runtime/postgres/database.ts';
 import { PlaybackAccess } from '#origin/access/playback-access.ts';
 import { PlaybackTokens } from '#origin/access/playback-tokens.ts';
+import { createApi } from '#origin/api/api.ts';
 import { createHealthRoutes } from '#origin/api/health-routes.ts';
-import { createLiveRoutes } from '#origin/api/live-routes.ts';
 import { DEFAULT_STREAM_SETTINGS } from '#origin/api/stream-requests.ts';
-import { createRecordingRoutes } from '#origin/api/recording-routes.ts';
-import { createStreamRoutes } from '#origin/api/stream-routes.ts';
-import { createTokenRoutes } from '#origin/api/token-routes.ts';
 import { OriginCluster, type OriginClusterDeps } from '#origin/cluster/origin-cluster.ts';
 import { openControlPlane, type ControlPlane } from '#origin/control-plane.ts';
 import { behindGate, OverloadGate, overloadLimits, shedOverload } from '#origin/http/overload-gate.ts';
@@ -33,6 +30,7 @@ import { openRecorder } from '#origin/recording/open-recorder.ts';
 import { RecordedPlayback } from '#origin/recording/recorded-playback.ts';
 import type { Recorder } from '#origin/recording/recorder.ts';
 import { keepStreamKey } from '#origin/ready-made-key.ts';
+import { DEFAULT_TENANT_ID } from '#origin/registry/tenants-table.ts';
 import type { UnnamedSettings } from '#origin/registry/stream-registry.ts';
 import { createSessionRoutes } from '#origin/sessions/session-routes.ts';
 import { accessKeys, liveSettings, pullTokens } from '#origin/derived-settings.ts';
@@ -269,20 +267,16 @@ function createApp(
   app.route('/', createSessionRoutes(sessions, { ingestToken: settings.INGEST_TOKEN }));
   app.route(
     '/',
-    createRecordingRoutes({
+    createApi({
       adminToken: settings.ADMIN_TOKEN,
+      requestsPerSecond: settings.ORIGIN_API_REQUESTS_PER_SECOND,
+      clock: deps.clock,
+      metrics: deps.metrics,
       registry: registry.streams,
+      tenants: registry.tenants,
+      apiKeys: registry.apiKeys,
       catalog: recorder.catalog,
-      publicUrl,
-    }),
-  );
-  app.route('/', createLiveRoutes({ sessions, directory, live: window, publicUrl }));
-  app.route('/', createTokenRoutes({ adminToken: settings.ADMIN_TOKEN, tokens, directory, publicUrl }));
-  app.route(
-    '/',
-    createStreamRoutes({
-      adminToken: settings.ADMIN_TOKEN,
-      registry: registry.streams,
+      tokens,
       sessions,
       directory,
       live: window,
@@ -337,14 +331,14 @@ async function ensureStream(
   const streamKey =
     given ??
     keepStreamKey(join(settings.DATA_DIR, 'stream-keys', id), () => registry.keys.generate().streamKey);
-  const actor = { tenantId: 'default', name: 'start', requestId: 'start' };
+  const actor = { tenantId: DEFAULT_TENANT_ID, name: 'start', requestId: 'start' };
   const stream = await registry.streams.ensure(
     actor,
     id,
     { ...DEFAULT_STREAM_SETTINGS, ...wanted },
     streamKey,
   );
-  directory.put(stream);
+  directory.put({ ...stream, tenantId: actor.tenantId });
   return { id, streamKey };
 }
 

@@ -143,7 +143,16 @@ export const ORIGIN_SETTINGS = {
       'Bearer token with which CDNs and edges, which see to the playback tokens themselves, fetch protected streams; without it they pass each viewer’s token on.',
     secret: true,
   },
-  ORIGIN_STREAMS_MAX: { parse: integer(1, 100_000), default: 10_000, description: 'Streams that may exist.' },
+  ORIGIN_STREAMS_MAX: {
+    parse: integer(1, 100_000),
+    default: 10_000,
+    description: 'Streams that each tenant may have whose own limit says nothing else.',
+  },
+  ORIGIN_API_REQUESTS_PER_SECOND: {
+    parse: integer(1, 10_000),
+    default: 20,
+    description: 'Requests that each key of the API may make in a second; five times as many at once.',
+  },
   ORIGIN_AUTH_FAILURES_PER_MINUTE: {
     parse: integer(1, 100_000),
     default: 60,

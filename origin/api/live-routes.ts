@@ -1,5 +1,5 @@
-import { Hono } from 'hono';
-import { allowOnly } from '#runtime/http/methods.ts';
+import type { ApiRoutes } from '#origin/api/api-routes.ts';
+import { STREAM_OPERATIONS } from '#origin/api/stream-operations.ts';
 import type { LiveWindow, PublishSessions } from '#origin/sessions/publish-sessions.ts';
 import type { StreamDirectory } from '#origin/sessions/stream-directory.ts';
 import { describeStream } from '#origin/api/stream-status.ts';
@@ -8,14 +8,16 @@ import { playbackUrl } from '#origin/api/stream-view.ts';
 const CACHE_S = 1;
 
 /** `GET /api/v1/live`: what can be watched now, for anybody. From memory: it goes on without the database. */
-export function createLiveRoutes(deps: {
-  readonly sessions: PublishSessions;
-  readonly directory: StreamDirectory;
-  readonly live: LiveWindow;
-  readonly publicUrl: string;
-}): Hono {
-  const app = new Hono();
-  app.get('/api/v1/live', (context) => {
+export function serveLive(
+  routes: ApiRoutes,
+  deps: {
+    readonly sessions: PublishSessions;
+    readonly directory: StreamDirectory;
+    readonly live: LiveWindow;
+    readonly publicUrl: string;
+  },
+): void {
+  routes.serve(STREAM_OPERATIONS.live, (context) => {
     const base = deps.publicUrl === '' ? new URL(context.req.url).origin : deps.publicUrl;
     const streams = deps.sessions.publishedStreams().flatMap((id) => {
       const { state, startedAt, video, audio, viewersWaiting } = describeStream(id, deps);
@@ -39,8 +41,6 @@ export function createLiveRoutes(deps: {
     context.header('cache-control', `public, max-age=${CACHE_S}`);
     return context.json({ streams: streams.toSorted((a, b) => compare(a.name, b.name)) });
   });
-  allowOnly(app, '/api/v1/live', ['GET']);
-  return app;
 }
 
 function compare(a: string, b: string): number {

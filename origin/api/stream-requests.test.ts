@@ -1,14 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ProblemError } from '#runtime/http/problem.ts';
-import {
-  CreateStream,
-  ListQuery,
-  refuseImpossibleGrid,
-  settingsOf,
-  toCursor,
-  UpdateStream,
-} from '#origin/api/stream-requests.ts';
+import { ListQuery, toCursor } from '#origin/api/list-query.ts';
+import { CreateStream, refuseImpossibleGrid, settingsOf, UpdateStream } from '#origin/api/stream-requests.ts';
 
 describe('the cursor of a list', () => {
   it('leads back to the stream it was made of', () => {

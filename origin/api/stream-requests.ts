@@ -4,11 +4,9 @@ import { LadderSettings, STREAM_ID_PATTERN } from '#protocol/ingest/publish-sess
 import { ProblemError } from '#runtime/http/problem.ts';
 import type { StreamSettings } from '#origin/registry/stream-record.ts';
 
-/** Most streams of one page of the list. */
-export const LIST_LIMIT_MAX = 200;
-const LIST_LIMIT_DEFAULT = 50;
 const NAME_CHARACTERS_MAX = 120;
 const GRACE_MAX_S = 7 * 24 * 60 * 60;
+const KEY_LIFETIME_MAX_S = 5 * 366 * 24 * 60 * 60;
 
 /** What a stream is like when nothing else is asked for; its name is then its id. */
 export const DEFAULT_STREAM_SETTINGS: Omit<StreamSettings, 'name'> = {
@@ -29,7 +27,8 @@ const StreamId = z
   .regex(STREAM_ID_PATTERN, 'expected 1 to 64 letters, digits, hyphens and underscores')
   .refine((id) => !RESERVED_STREAM_IDS.has(id), 'is reserved; choose another');
 
-const Name = z
+/** What people call something. */
+export const Name = z
   .string()
   .min(1)
   .max(NAME_CHARACTERS_MAX)
@@ -109,6 +108,8 @@ export const RotateKey = z
     streamKey: ChosenKey,
     /** Seconds that the newest key so far stays valid. */
     grace: z.int().min(0).max(GRACE_MAX_S),
+    /** Seconds that the new key is valid; without it until it is replaced. */
+    expiresIn: z.int().min(60).max(KEY_LIFETIME_MAX_S),
   })
   .partial();
 
@@ -131,16 +132,6 @@ export const MintToken = z.strictObject({
     .string()
     .regex(/^[A-Za-z0-9_-]{0,64}$/, 'expected up to 64 letters, digits, "_" and "-"')
     .default(''),
-});
-
-export const ListQuery = z.strictObject({
-  limit: z
-    .string()
-    .regex(/^\d{1,4}$/, `expected a number from 1 to ${LIST_LIMIT_MAX}`)
-    .transform(Number)
-    .pipe(z.int().min(1).max(LIST_LIMIT_MAX))
-    .default(LIST_LIMIT_DEFAULT),
-  cursor: z.string().transform(parseCursor).optional(),
 });
 
 /** Frame rates of cameras and of OBS: what broadcaster will come is not known, so durations must fit all of them. */
@@ -176,20 +167,4 @@ export function refuseImpossibleGrid(durations: {
       cause: error,
     });
   }
-}
-
-/** Where the next page begins, as the client sees it. */
-export function toCursor(position: { readonly createdAtMs: number; readonly id: string }): string {
-  return Buffer.from(`${position.createdAtMs} ${position.id}`).toString('base64url');
-}
-
-function parseCursor(
-  cursor: string,
-  context: z.RefinementCtx,
-): { readonly createdAtMs: number; readonly id: string } {
-  const match = /^(\d{1,15}) ([A-Za-z0-9_-]{1,64})$/.exec(Buffer.from(cursor, 'base64url').toString());
-  if (match?.[1] !== undefined && match[2] !== undefined)
-    return { createdAtMs: Number(match[1]), id: match[2] };
-  context.addIssue({ code: 'custom', message: 'is not a nextCursor of an earlier answer' });
-  return z.NEVER;
 }

@@ -1,32 +1,18 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { Hono, type Context } from 'hono';
-import { STREAM_ID_PATTERN } from '#protocol/ingest/publish-session.ts';
-import { requireBearer } from '#runtime/http/bearer-auth.ts';
-import { readJson, validate } from '#runtime/http/json-body.ts';
-import { allowOnly } from '#runtime/http/methods.ts';
-import { ProblemError } from '#runtime/http/problem.ts';
+import type { Context } from 'hono';
 import type { Logger } from '#runtime/log.ts';
 import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
 import type { LiveWindow, PublishSessions } from '#origin/sessions/publish-sessions.ts';
 import type { StreamDirectory } from '#origin/sessions/stream-directory.ts';
-import type { Idempotency } from '#origin/registry/idempotency-table.ts';
-import type { Actor } from '#origin/registry/stream-record.ts';
 import type { StreamAndKey, StreamRegistry } from '#origin/registry/stream-registry.ts';
-import {
-  CreateStream,
-  DEFAULT_STREAM_SETTINGS,
-  ListQuery,
-  refuseImpossibleGrid,
-  RotateKey,
-  settingsOf,
-  toCursor,
-  UpdateStream,
-} from '#origin/api/stream-requests.ts';
+import { markReplay, type ApiRoutes } from '#origin/api/api-routes.ts';
+import { pageOf, toCursor } from '#origin/api/list-query.ts';
+import { STREAM_OPERATIONS } from '#origin/api/stream-operations.ts';
+import { DEFAULT_STREAM_SETTINGS, refuseImpossibleGrid, settingsOf } from '#origin/api/stream-requests.ts';
+import { streamIdOf } from '#origin/api/stream-id.ts';
 import { describeStream } from '#origin/api/stream-status.ts';
 import { toKeyView, toStreamView, type StreamAddresses, type StreamView } from '#origin/api/stream-view.ts';
 
 export type StreamRoutesDeps = {
-  readonly adminToken: string;
   readonly registry: StreamRegistry;
   readonly sessions: PublishSessions;
   readonly directory: StreamDirectory;
@@ -38,91 +24,70 @@ export type StreamRoutesDeps = {
   readonly publicUrl: string;
 };
 
-/** The admin token stands for the one tenant that there is. */
-const TENANT_ID = 'default';
-const STREAMS = '/api/v1/streams';
-const STREAM = `${STREAMS}/:id`;
-
-/** The stream API, for holders of the admin token. */
-export function createStreamRoutes(deps: StreamRoutesDeps): Hono {
+/** The stream API. */
+export function serveStreams(routes: ApiRoutes, deps: StreamRoutesDeps): void {
   const { registry, sessions, directory } = deps;
-  const app = new Hono();
-  app.use('/api/v1/*', requireBearer(deps.adminToken, 'livehls'));
+  const { create, list, get, update, delete: remove, rotateKey, endKey, stats } = STREAM_OPERATIONS;
 
-  app.post(STREAMS, async (context) => {
-    const request = await readJson(context, CreateStream, { optional: true });
-    const settings = { ...DEFAULT_STREAM_SETTINGS, ...settingsOf(request) };
+  routes.serve(create, async (context, { actor, body, idempotencyOf }) => {
+    const settings = { ...DEFAULT_STREAM_SETTINGS, ...settingsOf(body) };
     refuseImpossibleGrid(settings);
-    const wanted = { id: request.id, settings, key: { chosen: request.streamKey } };
-    const { result, replayed } = await registry.create(
-      actorOf(context),
-      wanted,
-      idempotencyOf(context, wanted),
-    );
-    directory.put(result.stream);
-    context.header('location', `${STREAMS}/${result.stream.id}`);
+    const wanted = { id: body.id, settings, key: { chosen: body.streamKey } };
+    const { result, replayed } = await registry.create(actor, wanted, idempotencyOf(wanted));
+    directory.put({ ...result.stream, tenantId: actor.tenantId });
+    context.header('location', `${create.path}/${result.stream.id}`);
     markReplay(context, replayed);
     return context.json(shown(context, result, deps), 201);
   });
 
-  app.get(STREAMS, async (context) => {
-    const { limit, cursor } = validate(ListQuery, context.req.query());
-    const found = await registry.list(TENANT_ID, limit + 1, cursor);
-    const page = found.slice(0, limit);
-    const last = page.at(-1);
-    return context.json({
-      streams: page.map((stream) => view(context, { stream }, deps)),
-      nextCursor: found.length > limit && last !== undefined ? toCursor(last) : null,
-    });
+  routes.serve(list, async (context, { tenantId, query: { limit, cursor } }) => {
+    const found = await registry.list(tenantId, limit + 1, cursor);
+    const { page, nextCursor } = pageOf(found, limit, toCursor);
+    return context.json({ streams: page.map((stream) => view(context, { stream }, deps)), nextCursor });
   });
-  allowOnly(app, STREAMS, ['GET', 'POST']);
 
-  app.get(STREAM, async (context) =>
-    context.json(shown(context, await registry.get(TENANT_ID, idOf(context)), deps)),
+  routes.serve(get, async (context, { tenantId }) =>
+    context.json(shown(context, await registry.get(tenantId, streamIdOf(context)), deps)),
   );
 
-  app.patch(STREAM, async (context) => {
-    const id = idOf(context);
-    const request = await readJson(context, UpdateStream);
-    const { streamKey } = request;
+  routes.serve(update, async (context, { actor, body }) => {
+    const id = streamIdOf(context);
+    const { streamKey } = body;
     const key =
       streamKey === undefined ? undefined : { chosen: streamKey === 'rotate' ? undefined : streamKey };
-    const result = await registry.update(
-      actorOf(context),
-      id,
-      settingsOf(request),
-      refuseImpossibleGrid,
-      key,
-    );
-    directory.put(result.stream);
+    const result = await registry.update(actor, id, settingsOf(body), refuseImpossibleGrid, key);
+    directory.put({ ...result.stream, tenantId: actor.tenantId });
     sessions.streamChanged(result.stream);
     if (key !== undefined) await endRevoked(id, deps);
     return context.json(shown(context, result, deps));
   });
 
-  app.delete(STREAM, async (context) => {
-    const id = idOf(context);
-    await registry.delete(actorOf(context), id);
+  routes.serve(remove, async (context, { actor }) => {
+    const id = streamIdOf(context);
+    await registry.delete(actor, id);
     directory.delete(id);
     sessions.streamDeleted(id);
     return context.body(null, 204);
   });
-  allowOnly(app, STREAM, ['GET', 'PATCH', 'DELETE']);
 
-  app.post(`${STREAM}/keys`, async (context) => {
-    const id = idOf(context);
-    const { streamKey, grace } = await readJson(context, RotateKey, { optional: true });
-    const key = { chosen: streamKey, graceS: grace ?? 0 };
-    const idempotency = idempotencyOf(context, key);
-    const { result, replayed } = await registry.rotateKey(actorOf(context), id, key, idempotency);
+  routes.serve(rotateKey, async (context, { actor, body, idempotencyOf }) => {
+    const id = streamIdOf(context);
+    const key = { chosen: body.streamKey, graceS: body.grace ?? 0, lifetimeS: body.expiresIn };
+    const { result, replayed } = await registry.rotateKey(actor, id, key, idempotencyOf(key));
     if (!replayed) await endRevoked(id, deps);
     markReplay(context, replayed);
     return context.json(shown(context, result, deps), 201);
   });
-  allowOnly(app, `${STREAM}/keys`, ['POST']);
 
-  app.get(`${STREAM}/stats`, async (context) => {
-    const { stream } = await registry.get(TENANT_ID, idOf(context));
+  routes.serve(endKey, async (context, { actor }) => {
+    const id = streamIdOf(context);
+    await registry.endKey(actor, id, context.req.param('keyId') ?? '');
+    await endRevoked(id, deps);
+    return context.body(null, 204);
+  });
+
+  routes.serve(stats, async (context, { tenantId }) => {
+    const { stream } = await registry.get(tenantId, streamIdOf(context));
     const { state, ...status } = describeStream(stream.id, deps);
     const live = deps.live.status(stream.id);
     const session = sessions.status(stream.id);
@@ -141,8 +106,6 @@ export function createStreamRoutes(deps: StreamRoutesDeps): Hono {
       windowBytes: live?.windowBytes ?? 0,
     });
   });
-  allowOnly(app, `${STREAM}/stats`, ['GET']);
-  return app;
 }
 
 function view(
@@ -184,34 +147,4 @@ async function endRevoked(streamId: string, deps: StreamRoutesDeps): Promise<voi
     if (!(error instanceof DatabaseUnavailableError)) throw error;
     deps.logger.warn({ err: error, streamId }, 'the session of a changed key is ended later');
   }
-}
-
-function idOf(context: Context): string {
-  const id = context.req.param('id') ?? '';
-  if (STREAM_ID_PATTERN.test(id)) return id;
-  throw new ProblemError(404, 'stream_not_found', 'There is no such stream.');
-}
-
-/** A request is known by the id that it brings, or that it is given. */
-function actorOf(context: Context): Actor {
-  const brought = context.req.header('x-request-id') ?? '';
-  const requestId = /^[\w.-]{1,64}$/.test(brought) ? brought : randomUUID();
-  context.header('x-request-id', requestId);
-  return { tenantId: TENANT_ID, name: 'admin-token', requestId };
-}
-
-/** @spec draft-ietf-httpapi-idempotency-key-header-07 §2 */
-function idempotencyOf(context: Context, request: object): Idempotency | undefined {
-  const key = context.req.header('idempotency-key')?.replace(/^"(.*)"$/, '$1');
-  if (key === undefined) return undefined;
-  if (!/^[\x21-\x7e]{1,255}$/.test(key))
-    throw new ProblemError(400, 'validation_failed', 'The Idempotency-Key is not acceptable.', {
-      fields: [{ field: 'Idempotency-Key', message: 'expected 1 to 255 printable ASCII characters' }],
-    });
-  const text = JSON.stringify([context.req.method, context.req.path, request]);
-  return { key, fingerprint: createHash('sha256').update(text).digest() };
-}
-
-function markReplay(context: Context, replayed: boolean): void {
-  if (replayed) context.header('idempotency-replayed', 'true');
 }

@@ -1,5 +1,7 @@
+import type { z } from 'zod';
+import type { StreamAnswer, StreamKeyAnswer } from '#origin/api/answers.ts';
 import type { StreamKeyRecord, StreamRecord } from '#origin/registry/stream-record.ts';
-import type { StreamState, StreamStatus } from '#origin/api/stream-status.ts';
+import type { StreamStatus } from '#origin/api/stream-status.ts';
 
 /** The addresses at which a stream is published and played. */
 export type StreamAddresses = {
@@ -10,23 +12,7 @@ export type StreamAddresses = {
 };
 
 /** A stream as the API answers it. Holds no key. */
-export type StreamView = Omit<StreamStatus, 'state'> & {
-  readonly id: string;
-  readonly name: string;
-  readonly status: StreamState;
-  readonly ingest: readonly string[];
-  readonly playback: { readonly hls: string };
-  readonly ladder: StreamRecord['ladder'];
-  readonly segmentDurationMs: number;
-  readonly partDurationMs: number;
-  /** Seconds. */
-  readonly reconnectWindow: number;
-  readonly dvrWindow: number;
-  readonly retention: number;
-  readonly access: StreamRecord['access'];
-  readonly createdAt: string;
-  readonly updatedAt: string;
-};
+export type StreamView = z.output<typeof StreamAnswer>;
 
 export function toStreamView(
   stream: StreamRecord,
@@ -54,7 +40,7 @@ export function toStreamView(
 }
 
 /** A key as the API shows it: by its id, never the key. */
-export function toKeyView(key: StreamKeyRecord): { id: string; createdAt: string; expiresAt: string | null } {
+export function toKeyView(key: StreamKeyRecord): z.output<typeof StreamKeyAnswer> {
   return {
     id: key.id,
     createdAt: new Date(key.createdAtMs).toISOString(),

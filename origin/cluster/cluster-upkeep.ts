@@ -8,7 +8,8 @@ import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
 import type { LiveStreams, SessionEndReason } from '#origin/live/live-streams.ts';
 import type { PublishSessionStore } from '#origin/registry/publish-session-store.ts';
 import type { PublishSessions } from '#origin/sessions/publish-sessions.ts';
-import type { DirectoryEntry, StreamDirectory } from '#origin/sessions/stream-directory.ts';
+import type { DirectoryEntry } from '#origin/registry/streams-table.ts';
+import type { StreamDirectory } from '#origin/sessions/stream-directory.ts';
 
 export type ClusterUpkeepDeps = {
   readonly clock: Clock;

@@ -4,15 +4,19 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/log.ts';
 import type { Database } from '#runtime/postgres/database.ts';
 import { migrate, readMigrations } from '#runtime/postgres/migrations.ts';
+import { ApiKeyRegistry } from '#origin/registry/api-key-registry.ts';
 import { PepperError, pepperCheck } from '#origin/registry/pepper.ts';
 import { PostgresSessionStore } from '#origin/registry/publish-session-store.ts';
 import { SealedJson } from '#origin/registry/sealed-json.ts';
 import { StreamKeys } from '#origin/registry/stream-keys.ts';
 import { StreamRegistry } from '#origin/registry/stream-registry.ts';
+import { TenantRegistry } from '#origin/registry/tenant-registry.ts';
 
 /** Everything the origin keeps in PostgreSQL. */
 export type Registry = {
   readonly streams: StreamRegistry;
+  readonly tenants: TenantRegistry;
+  readonly apiKeys: ApiKeyRegistry;
   readonly sessions: PostgresSessionStore;
   readonly keys: StreamKeys;
 };
@@ -41,6 +45,8 @@ export async function openRegistry(
   return {
     keys,
     streams: new StreamRegistry(settings.streamsMax, { ...deps, keys, box }),
+    tenants: new TenantRegistry({ ...deps, box }),
+    apiKeys: new ApiKeyRegistry({ ...deps, box }, settings.pepper),
     sessions: new PostgresSessionStore({ ...deps, keys, home: settings.home }),
   };
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '#runtime/clock.ts';
 import type { Database } from '#runtime/postgres/database.ts';
+import { refuseOverLiveLimit } from '#origin/registry/live-limit.ts';
 import { streamBusy } from '#origin/sessions/session-problems.ts';
 import {
   endForgottenSessions,
@@ -25,7 +26,8 @@ export type PublishSessionStore = {
    * Finds the stream of a key and opens a session on it. `admit` may refuse by throwing, then nothing is stored.
    *
    * @returns undefined when no stream has this key
-   * @throws {ProblemError} 409 `stream_busy` when another origin looks after a session that is alive
+   * @throws {ProblemError} 409 `stream_busy` when another origin looks after a session that is alive, 409
+   * `tenant_live_exhausted` when its tenant publishes as many streams as it may
    * @throws {DatabaseUnavailableError}
    */
   open(
@@ -92,6 +94,7 @@ export class PostgresSessionStore implements PublishSessionStore {
       if (home !== undefined && (await isBusyElsewhere(sql, stream.streamId, home, ALIVE_SILENCE_MS)))
         throw streamBusy();
       admit(stream);
+      await refuseOverLiveLimit(sql, stream, home === undefined ? undefined : ALIVE_SILENCE_MS);
       const fencingToken = await insertSession(sql, { ...session, stream, home });
       if (home !== undefined) await endOlderSessions(sql, stream.streamId, session.sessionId, clock.nowMs());
       return { stream, fencingToken };

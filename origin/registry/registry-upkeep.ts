@@ -2,6 +2,8 @@ import type { Clock, Timer } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/log.ts';
 import { DatabaseUnavailableError } from '#runtime/postgres/database-errors.ts';
 import type { Database } from '#runtime/postgres/database.ts';
+import { deleteExpiredApiKeys } from '#origin/registry/api-keys-table.ts';
+import { forgetOldAudit } from '#origin/registry/audit-table.ts';
 import { forgetOldIdempotency } from '#origin/registry/idempotency-table.ts';
 import { deleteExpiredKeys } from '#origin/registry/stream-keys-table.ts';
 
@@ -35,6 +37,8 @@ export class RegistryUpkeep {
     await this.#deps.database.run(async ({ sql }) => {
       await forgetOldIdempotency(sql, nowMs);
       await deleteExpiredKeys(sql, nowMs);
+      await deleteExpiredApiKeys(sql, nowMs);
+      await forgetOldAudit(sql, nowMs);
     });
   }
 

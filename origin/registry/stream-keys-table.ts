@@ -24,6 +24,7 @@ export async function readActiveKeys(sql: Sql, streamId: string, nowMs: number):
  * Makes `key` the stream's key. The newest of the others stays valid until `keepUntilMs` (null: without end), all the
  * rest end now; without `keepUntilMs` all of them do.
  *
+ * @param notAfterMs when the new key ends; null for not before it is replaced
  * @returns false when another stream has this key, and nothing is changed
  */
 export async function putKey(
@@ -32,11 +33,13 @@ export async function putKey(
   key: StreamKey,
   nowMs: number,
   keepUntilMs?: number | null,
+  notAfterMs: number | null = null,
 ): Promise<boolean> {
   const [mine] = await sql`
-    insert into origin.stream_keys as k (id, stream_id, digest, created_at)
-    values (${key.keyId}, ${streamId}, ${key.digest}, ${new Date(nowMs)})
-    on conflict (id) do update set created_at = excluded.created_at, not_after = null
+    insert into origin.stream_keys as k (id, stream_id, digest, created_at, not_after)
+    values (${key.keyId}, ${streamId}, ${key.digest}, ${new Date(nowMs)},
+      ${notAfterMs === null ? null : new Date(notAfterMs)})
+    on conflict (id) do update set created_at = excluded.created_at, not_after = excluded.not_after
       where k.stream_id = excluded.stream_id
     returning k.id`;
   if (mine === undefined) return false;
@@ -50,6 +53,13 @@ export async function putKey(
     await sql`update origin.stream_keys set not_after = ${new Date(untilMs)} where id = ${kept.id}`;
   }
   return true;
+}
+
+/** @returns false when the stream has no such key */
+export async function deleteKey(sql: Sql, streamId: string, keyId: string): Promise<boolean> {
+  const rows = await sql`
+    delete from origin.stream_keys where stream_id = ${streamId} and id = ${keyId} returning id`;
+  return rows.length > 0;
 }
 
 export async function deleteExpiredKeys(sql: Sql, nowMs: number): Promise<void> {

@@ -4,22 +4,13 @@ import type { Sql } from '#runtime/postgres/connection.ts';
 import { violatedConstraint } from '#runtime/postgres/database-errors.ts';
 import type { Database } from '#runtime/postgres/database.ts';
 import { appendAudit } from '#origin/registry/audit-table.ts';
-import {
-  claimIdempotency,
-  storeIdempotentResult,
-  type Idempotency,
-} from '#origin/registry/idempotency-table.ts';
+import type { Idempotency } from '#origin/registry/idempotency-table.ts';
 import { lockKeys } from '#origin/registry/publish-sessions-table.ts';
+import { changeRegistry, type Changed } from '#origin/registry/registry-change.ts';
 import type { SealedJson } from '#origin/registry/sealed-json.ts';
 import { randomName, type StreamKeys } from '#origin/registry/stream-keys.ts';
-import { putKey, readActiveKeys } from '#origin/registry/stream-keys-table.ts';
-import type {
-  Actor,
-  StreamAccess,
-  StreamKeyRecord,
-  StreamRecord,
-  StreamSettings,
-} from '#origin/registry/stream-record.ts';
+import { deleteKey, putKey, readActiveKeys } from '#origin/registry/stream-keys-table.ts';
+import type { Actor, StreamKeyRecord, StreamRecord, StreamSettings } from '#origin/registry/stream-record.ts';
 import {
   countStreams,
   deleteStream,
@@ -29,8 +20,11 @@ import {
   listStreams,
   lockStream,
   updateStream,
+  type DirectoryEntry,
   type ListPosition,
 } from '#origin/registry/streams-table.ts';
+import { tenantNotFound } from '#origin/registry/tenant-registry.ts';
+import { lockTenant } from '#origin/registry/tenants-table.ts';
 
 export type StreamRegistryDeps = {
   readonly database: Database;
@@ -48,6 +42,8 @@ export type KeyChange = {
   readonly chosen?: string | undefined;
   /** How long the key so far stays valid. */
   readonly graceS?: number;
+  /** How long the new key is valid; undefined: until it is replaced. */
+  readonly lifetimeS?: number | undefined;
 };
 
 /** A stream and, when a key was made or chosen with it, that key: the only time it is seen. */
@@ -57,15 +53,12 @@ export type StreamAndKey = {
   readonly streamKey?: string;
 };
 
-/** What a change did, and whether it had been done by an earlier request with the same Idempotency-Key. */
-export type Changed<Result> = { readonly result: Result; readonly replayed: boolean };
-
 /** The streams and their keys in PostgreSQL. Every change is one transaction together with its audit. */
 export class StreamRegistry {
   readonly #deps: StreamRegistryDeps;
   readonly #streamsMax: number;
 
-  /** @param streamsMax streams that a tenant may have */
+  /** @param streamsMax streams that a tenant may have whose own limit says nothing else */
   constructor(streamsMax: number, deps: StreamRegistryDeps) {
     this.#streamsMax = streamsMax;
     this.#deps = deps;
@@ -85,12 +78,11 @@ export class StreamRegistry {
     idempotency?: Idempotency,
   ): Promise<Changed<StreamAndKey>> {
     return this.#change(actor, idempotency, async (sql, nowMs) => {
-      if ((await countStreams(sql, actor.tenantId)) >= this.#streamsMax)
-        throw new ProblemError(
-          409,
-          'streams_exhausted',
-          `There may be ${this.#streamsMax} streams; delete one.`,
-        );
+      const tenant = await lockTenant(sql, actor.tenantId);
+      if (tenant === undefined) throw tenantNotFound(actor.tenantId);
+      const streamsMax = tenant.streamsMax ?? this.#streamsMax;
+      if ((await countStreams(sql, actor.tenantId)) >= streamsMax)
+        throw new ProblemError(409, 'streams_exhausted', `There may be ${streamsMax} streams; delete one.`);
       const id = wanted.id ?? randomName();
       const stream = { id, name: id, ...wanted.settings, createdAtMs: nowMs, updatedAtMs: nowMs };
       await insertStream(sql, actor.tenantId, stream).catch((error: unknown) => {
@@ -109,7 +101,7 @@ export class StreamRegistry {
   }
 
   /** What the directory keeps of all tenants' streams. */
-  names(): Promise<{ readonly id: string; readonly name: string; readonly access: StreamAccess }[]> {
+  names(): Promise<DirectoryEntry[]> {
     return this.#deps.database.run(({ sql }) => listStreamNames(sql));
   }
 
@@ -138,7 +130,7 @@ export class StreamRegistry {
       const before = (await lockStream(sql, actor.tenantId, id)) ?? notFound(id);
       const stream = { ...before, ...changes, updatedAtMs: nowMs };
       check(stream);
-      await updateStream(sql, stream);
+      await updateStream(sql, actor.tenantId, stream);
       await appendAudit(sql, actor, nowMs, { action: 'stream.updated', streamId: id, before, after: stream });
       const streamKey = key && (await this.#changeKey(sql, actor, id, key, nowMs));
       const keys = await readActiveKeys(sql, id, nowMs);
@@ -161,11 +153,26 @@ export class StreamRegistry {
     });
   }
 
+  /** Ends one of two keys. @throws {ProblemError} 404 `stream_not_found`, `stream_key_not_found`, 409 `stream_key_last` */
+  async endKey(actor: Actor, id: string, keyId: string): Promise<void> {
+    await this.#change(actor, undefined, async (sql, nowMs) => {
+      if ((await lockStream(sql, actor.tenantId, id)) === undefined) notFound(id);
+      const before = { keys: await readActiveKeys(sql, id, nowMs) };
+      if (!before.keys.some((key) => key.id === keyId))
+        throw new ProblemError(404, 'stream_key_not_found', `Stream ${id} has no key ${keyId}.`);
+      if (before.keys.length === 1)
+        throw new ProblemError(409, 'stream_key_last', 'This is the only key; make another one first.');
+      await deleteKey(sql, id, keyId);
+      const after = { keys: await readActiveKeys(sql, id, nowMs) };
+      await appendAudit(sql, actor, nowMs, { action: 'stream.key_changed', streamId: id, before, after });
+    });
+  }
+
   /** @throws {ProblemError} 404 `stream_not_found` */
   async delete(actor: Actor, id: string): Promise<void> {
     await this.#change(actor, undefined, async (sql, nowMs) => {
       const before = (await lockStream(sql, actor.tenantId, id)) ?? notFound(id);
-      await deleteStream(sql, id);
+      await deleteStream(sql, actor.tenantId, id);
       await appendAudit(sql, actor, nowMs, { action: 'stream.deleted', streamId: id, before });
     });
   }
@@ -211,7 +218,9 @@ export class StreamRegistry {
     const { keys } = this.#deps;
     const key = change.chosen === undefined ? keys.generate() : keys.choose(change.chosen);
     const graceMs = (change.graceS ?? 0) * 1_000;
-    if (!(await putKey(sql, id, key, nowMs, graceMs > 0 ? nowMs + graceMs : undefined))) throw keyTaken();
+    const notAfterMs = change.lifetimeS === undefined ? null : nowMs + change.lifetimeS * 1_000;
+    const keepUntilMs = graceMs > 0 ? nowMs + graceMs : undefined;
+    if (!(await putKey(sql, id, key, nowMs, keepUntilMs, notAfterMs))) throw keyTaken();
     return key.streamKey;
   }
 
@@ -220,16 +229,7 @@ export class StreamRegistry {
     idempotency: Idempotency | undefined,
     work: (sql: Sql, nowMs: number) => Promise<Result>,
   ): Promise<Changed<Result>> {
-    const { database, box, clock } = this.#deps;
-    const nowMs = clock.nowMs();
-    return database.transaction(async ({ sql }) => {
-      if (idempotency === undefined) return { result: await work(sql, nowMs), replayed: false };
-      const before = await claimIdempotency(sql, actor.tenantId, idempotency, nowMs, box);
-      if (before !== undefined) return { result: before.result as Result, replayed: true };
-      const result = await work(sql, nowMs);
-      await storeIdempotentResult(sql, actor.tenantId, idempotency, result, box);
-      return { result, replayed: false };
-    });
+    return changeRegistry(this.#deps, actor, idempotency, work);
   }
 }
 

@@ -16,6 +16,14 @@ type StreamRow = {
   updated_at: Date;
 };
 
+/** What the directory keeps of a stream. */
+export type DirectoryEntry = {
+  readonly id: string;
+  readonly tenantId: string;
+  readonly name: string;
+  readonly access: StreamAccess;
+};
+
 /** Where a page of the list begins: right after this stream. */
 export type ListPosition = { readonly createdAtMs: number; readonly id: string };
 
@@ -59,25 +67,27 @@ export async function listStreams(
   return rows.map(toRecord);
 }
 
-export async function updateStream(sql: Sql, stream: StreamRecord): Promise<void> {
+export async function updateStream(sql: Sql, tenantId: string, stream: StreamRecord): Promise<void> {
   await sql`
     update origin.streams set name = ${stream.name}, ladder = ${stream.ladder}::jsonb,
       segment_duration_ms = ${stream.segmentDurationMs}, part_duration_ms = ${stream.partDurationMs},
       reconnect_window_s = ${stream.reconnectWindowS}, access = ${stream.access},
       dvr_window_s = ${stream.dvrWindowS}, retention_s = ${stream.retentionS}, updated_at = ${new Date(stream.updatedAtMs)}
-    where id = ${stream.id}`;
+    where tenant_id = ${tenantId} and id = ${stream.id}`;
 }
 
 /** Its keys go with it, its publish sessions and audit stay; its recordings are to be deleted. */
-export async function deleteStream(sql: Sql, id: string): Promise<void> {
+export async function deleteStream(sql: Sql, tenantId: string, id: string): Promise<void> {
+  const gone = await sql`
+    delete from origin.streams where tenant_id = ${tenantId} and id = ${id} returning id`;
+  if (gone.length === 0) return;
   await sql`
     update origin.recordings set ended_at = coalesce(ended_at, now()), expires_at = 'epoch' where stream_id = ${id}`;
-  await sql`delete from origin.streams where id = ${id}`;
 }
 
 /** What the directory keeps of all tenants' streams. */
-export function listStreamNames(sql: Sql): Promise<{ id: string; name: string; access: StreamAccess }[]> {
-  return sql`select id, name, access from origin.streams`;
+export function listStreamNames(sql: Sql): Promise<DirectoryEntry[]> {
+  return sql`select id, tenant_id as "tenantId", name, access from origin.streams`;
 }
 
 export async function countStreams(sql: Sql, tenantId: string): Promise<number> {

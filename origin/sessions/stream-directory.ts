@@ -1,7 +1,5 @@
 import type { StreamAccess } from '#origin/registry/stream-record.ts';
-
-/** What is kept of a stream. */
-export type DirectoryEntry = { readonly id: string; readonly name: string; readonly access: StreamAccess };
+import type { DirectoryEntry } from '#origin/registry/streams-table.ts';
 
 /**
  * What viewers ask for all the time, of all streams, in memory: it must neither wait for the database nor fail with it.
@@ -14,8 +12,8 @@ export class StreamDirectory {
     for (const stream of streams) this.put(stream);
   }
 
-  put({ id, name, access }: DirectoryEntry): void {
-    this.#entries.set(id, { id, name, access });
+  put({ id, tenantId, name, access }: DirectoryEntry): void {
+    this.#entries.set(id, { id, tenantId, name, access });
   }
 
   delete(streamId: string): void {
@@ -28,6 +26,11 @@ export class StreamDirectory {
 
   isKnown(streamId: string): boolean {
     return this.#entries.has(streamId);
+  }
+
+  /** Whose it is; undefined for a stream that is not known here. */
+  tenantOf(streamId: string): string | undefined {
+    return this.#entries.get(streamId)?.tenantId;
   }
 
   /** The stream's name; its id as long as its name is not known here. */

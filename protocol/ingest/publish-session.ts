@@ -21,6 +21,8 @@ export const PUBLISH_ERROR_CODES = {
   tooManyAttempts: 'too_many_attempts',
   /** 409: the key has a publisher that is alive. */
   streamBusy: 'stream_busy',
+  /** 409: the stream's tenant publishes as many streams as it may. */
+  tenantLiveExhausted: 'tenant_live_exhausted',
   /** 409: a newer session of this stream exists; stop writing. */
   fencingTokenStale: 'fencing_token_stale',
   /** 410: the session was ended (key changed, stream deleted, heartbeats missed). */

@@ -1,11 +1,15 @@
-import type { Context, Hono } from 'hono';
+import type { Context, Env, Hono } from 'hono';
 import { ProblemError } from '#runtime/http/problem.ts';
 
 /**
  * Answers every other method at a path: OPTIONS with the list of methods, anything else with 405. Call it after the
  * path's own handlers. @spec RFC 9110 §15.5.6, §10.2.1
  */
-export function allowOnly(app: Hono, path: string, methods: readonly string[]): void {
+export function allowOnly<Served extends Env>(
+  app: Hono<Served>,
+  path: string,
+  methods: readonly string[],
+): void {
   const allow = [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ');
   app.all(path, (context: Context) => {
     if (context.req.method === 'OPTIONS') return new Response(null, { status: 204, headers: { allow } });
