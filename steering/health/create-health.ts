@@ -10,8 +10,8 @@ import { OriginReference } from '#steering/probe/origin-reference.ts';
 import { createProbeMetrics } from '#steering/probe/probe-metrics.ts';
 import { ProbePasses } from '#steering/probe/probe-passes.ts';
 import { ProbeScheduler, type ScheduledCdn } from '#steering/probe/probe-scheduler.ts';
-import { createNameResolver } from '#steering/probe/resolve-name.ts';
-import { TargetGuard, type ResolveName } from '#steering/probe/target-guard.ts';
+import { createNameResolver } from '#runtime/outbound/resolve-name.ts';
+import { TargetGuard, type ResolveName } from '#runtime/outbound/target-guard.ts';
 import type { CdnDirectory } from '#steering/registry/cdn.ts';
 
 /** What viewers report, as far as health needs it. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { flag, integer, type SettingsOf, type SettingsSchema } from '#runtime/config/settings.ts';
 import { DEFAULT_HEALTH_RULES, type HealthRules } from '#steering/health/health-rules.ts';
-import { TargetGuard } from '#steering/probe/target-guard.ts';
+import { TargetGuard } from '#runtime/outbound/target-guard.ts';
 
 const allowedTargets = z
   .string()

@@ -8,7 +8,7 @@ import { OriginReference } from '#steering/probe/origin-reference.ts';
 import { ProbePasses } from '#steering/probe/probe-passes.ts';
 import { ProbeUnjudged } from '#steering/probe/probe-failure.ts';
 import { sampleScore, type ProbeSample } from '#steering/probe/probe-sample.ts';
-import { TargetGuard, TargetRefusedError, type ResolveName } from '#steering/probe/target-guard.ts';
+import { TargetGuard, TargetRefusedError, type ResolveName } from '#runtime/outbound/target-guard.ts';
 import { startFaultProxy, type FaultProxy } from '#tests/support/fault-proxy.ts';
 import { startFaultyCdn, type FaultyCdn, type HttpFault } from '#tests/support/faulty-cdn.ts';
 import { startSyntheticOrigin, type SyntheticOrigin } from '#tests/support/synthetic-ll-hls.ts';

@@ -24,7 +24,7 @@ import {
   secondsBehind,
 } from '#steering/probe/probe-scores.ts';
 import { readVariants } from '#steering/probe/read-multivariant.ts';
-import { TargetRefusedError, type ResolveName, type TargetGuard } from '#steering/probe/target-guard.ts';
+import { TargetRefusedError, type ResolveName, type TargetGuard } from '#runtime/outbound/target-guard.ts';
 
 /** A CDN as a probe sees it. */
 export type ProbeTarget = {

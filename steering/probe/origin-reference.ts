@@ -15,7 +15,7 @@ import { ProbeFailure, ProbeUnjudged } from '#steering/probe/probe-failure.ts';
 import { edgeOf } from '#steering/probe/probe-scores.ts';
 import type { ProbePasses } from '#steering/probe/probe-passes.ts';
 import { readVariants } from '#steering/probe/read-multivariant.ts';
-import { pinTrusted, TargetRefusedError, type ResolveName } from '#steering/probe/target-guard.ts';
+import { pinTrusted, TargetRefusedError, type ResolveName } from '#runtime/outbound/target-guard.ts';
 
 /** Most bytes of a playlist, as sent and unpacked. */
 export const PLAYLIST_BYTES_MAX = 1024 * 1024;

@@ -7,7 +7,7 @@ import { Client, errors, type buildConnector, type Dispatcher } from 'undici';
 import type { Clock } from '#runtime/clock.ts';
 import { abortAfter } from '#steering/probe/deadline.ts';
 import { ProbeFailure, toProbeFailure } from '#steering/probe/probe-failure.ts';
-import type { PinnedAddress } from '#steering/probe/target-guard.ts';
+import type { PinnedAddress } from '#runtime/outbound/target-guard.ts';
 
 /** Longest a TCP connect and a TLS handshake may take, each. */
 export const CONNECT_DEADLINE_MS = 1_000;

@@ -1,6 +1,6 @@
 import { errors } from 'undici';
 import type { ProbeReason, UnjudgedReason } from '#steering/probe/probe-sample.ts';
-import { TargetRefusedError } from '#steering/probe/target-guard.ts';
+import { TargetRefusedError } from '#runtime/outbound/target-guard.ts';
 
 /** A probe that could not go on, with the word for it. */
 export class ProbeFailure extends Error {

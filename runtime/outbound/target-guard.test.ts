@@ -5,7 +5,7 @@ import {
   TargetGuard,
   TargetRefusedError,
   type ResolveName,
-} from '#steering/probe/target-guard.ts';
+} from '#runtime/outbound/target-guard.ts';
 
 const never = new AbortController().signal;
 const answers =

@@ -2,8 +2,8 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeClock } from '#runtime/clock.ts';
-import { CACHED_NAMES_MAX, createNameResolver } from '#steering/probe/resolve-name.ts';
-import type { ResolveName } from '#steering/probe/target-guard.ts';
+import { CACHED_NAMES_MAX, createNameResolver } from '#runtime/outbound/resolve-name.ts';
+import type { ResolveName } from '#runtime/outbound/target-guard.ts';
 import { waitFor } from '#tests/support/wait-for.ts';
 
 const never = new AbortController().signal;

@@ -1,10 +1,10 @@
 import { BlockList, isIP } from 'node:net';
 
-/** Why a probe target is not asked. */
+/** Why a target is not asked. */
 export type TargetRefusal =
   'url_invalid' | 'scheme_not_allowed' | 'credentials_in_url' | 'address_not_allowed' | 'name_not_resolved';
 
-/** The target would let a CDN's settings reach where only we may reach. Stable `code`, nothing of the answer in it. */
+/** The target would let what somebody has set (a CDN, a webhook) reach where only we may reach. Stable `code`, nothing of the answer in it. */
 export class TargetRefusedError extends Error {
   override readonly name = 'TargetRefusedError';
   readonly code: TargetRefusal;
@@ -69,7 +69,7 @@ export function isPublicAddress(address: string): boolean {
   return false;
 }
 
-/** Decides which hosts a probe may connect to. */
+/** Decides which hosts a service may connect to because somebody has set their URL: probes of CDNs, webhooks. */
 export class TargetGuard {
   readonly #hosts = new Set<string>();
   readonly #networks = new BlockList();
@@ -81,7 +81,7 @@ export class TargetGuard {
    */
   constructor(allowed: readonly string[] = []) {
     if (allowed.length > ALLOWED_TARGETS_MAX)
-      throw new RangeError(`at most ${ALLOWED_TARGETS_MAX} allowed probe targets`);
+      throw new RangeError(`at most ${ALLOWED_TARGETS_MAX} allowed targets`);
     for (const entry of allowed) this.#allow(entry);
   }
 
@@ -91,12 +91,12 @@ export class TargetGuard {
     if (family !== 0 && rest.length === 0) {
       const bits = prefix === undefined ? (family === 4 ? 32 : 128) : Number(prefix);
       if (!Number.isInteger(bits) || bits < 0 || bits > (family === 4 ? 32 : 128))
-        throw new RangeError(`allowed probe target ${entry}: the prefix length is not valid`);
+        throw new RangeError(`allowed target ${entry}: the prefix length is not valid`);
       this.#networks.addSubnet(network, bits, family === 4 ? 'ipv4' : 'ipv6');
       return;
     }
     if (!/^[a-z0-9.-]{1,253}(:\d{1,5})?$/i.test(entry))
-      throw new RangeError(`allowed probe target ${entry}: expected host, host:port, address or network`);
+      throw new RangeError(`allowed target ${entry}: expected host, host:port, address or network`);
     this.#hosts.add(entry.toLowerCase());
   }
 
@@ -108,11 +108,11 @@ export class TargetGuard {
   checkUrl(text: string): URL {
     const url = URL.canParse(text) ? new URL(text) : undefined;
     if (url === undefined || text.length > 2_048)
-      throw new TargetRefusedError('url_invalid', 'the probe target is not a URL');
+      throw new TargetRefusedError('url_invalid', 'the target is not a URL');
     if (url.protocol !== 'https:' && !(url.protocol === 'http:' && this.#isAllowedUrl(url)))
-      throw new TargetRefusedError('scheme_not_allowed', 'the probe target must be https');
+      throw new TargetRefusedError('scheme_not_allowed', 'the target must be https');
     if (url.username !== '' || url.password !== '')
-      throw new TargetRefusedError('credentials_in_url', 'the probe target must not hold credentials');
+      throw new TargetRefusedError('credentials_in_url', 'the target must not hold credentials');
     const literal = addressLiteral(url);
     if (literal !== undefined && !this.#mayConnect(url, literal)) throw refusedAddress();
     return url;
@@ -120,10 +120,10 @@ export class TargetGuard {
 
   /**
    * Resolves the host of a checked URL once and says which address to connect to. Of several, `turn` picks one, so that
-   * successive probes see all of them.
+   * successive requests see all of them.
    *
    * @throws {TargetRefusedError} when the name does not resolve, or any of its addresses is not to be reached: a name
-   *   that leads outside and inside at once is a trap, not a CDN
+   *   that leads outside and inside at once is a trap
    */
   async pin(url: URL, resolve: ResolveName, signal: AbortSignal, turn = 0): Promise<PinnedAddress> {
     const literal = addressLiteral(url);
@@ -132,12 +132,11 @@ export class TargetGuard {
         ? (await resolve(url.hostname, signal)).slice(0, ADDRESSES_PER_NAME_MAX)
         : [literal];
     for (const address of addresses) if (!this.#mayConnect(url, address)) throw refusedAddress();
-    // A machine without IPv6 must not take a CDN for dead because it has AAAA records too.
+    // A machine without IPv6 must not take a target for dead because it has AAAA records too.
     const v4 = addresses.filter((address) => isIP(address) === 4);
     const candidates = v4.length > 0 ? v4 : addresses;
     const address = candidates[turn % Math.max(1, candidates.length)];
-    if (address === undefined)
-      throw new TargetRefusedError('name_not_resolved', 'the probe target has no address');
+    if (address === undefined) throw new TargetRefusedError('name_not_resolved', 'the target has no address');
     return { address, family: isIP(address) === 6 ? 6 : 4 };
   }
 
@@ -177,7 +176,7 @@ export async function pinTrusted(
 }
 
 function refusedAddress(): TargetRefusedError {
-  return new TargetRefusedError('address_not_allowed', 'the probe target leads to an address inside');
+  return new TargetRefusedError('address_not_allowed', 'the target leads to an address inside');
 }
 
 /** The host of a URL when it is an address; the URL parser has already undone decimal, octal and hex spellings. */

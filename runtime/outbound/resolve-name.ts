@@ -1,8 +1,8 @@
 import { lookup, Resolver } from 'node:dns/promises';
 import type { Clock } from '#runtime/clock.ts';
-import { TargetRefusedError, type ResolveName } from '#steering/probe/target-guard.ts';
+import { TargetRefusedError, type ResolveName } from '#runtime/outbound/target-guard.ts';
 
-/** How long an answer is used again. Short, so that a CDN's traffic management is seen. */
+/** How long an answer is used again. Short, so that traffic management by DNS is seen. */
 const CACHE_MS = 20_000;
 /** Names remembered at once; the oldest goes first. */
 export const CACHED_NAMES_MAX = 256;
@@ -53,7 +53,7 @@ export function createNameResolver(deps: {
       throw new TargetRefusedError('name_not_resolved', `cannot resolve: ${(error as Error).message}`);
     });
     if (addresses.length === 0)
-      throw new TargetRefusedError('name_not_resolved', 'the probe target has no address');
+      throw new TargetRefusedError('name_not_resolved', 'the target has no address');
     cache.delete(hostname);
     cache.set(hostname, { addresses, untilMs: nowMs + CACHE_MS });
     for (const oldest of cache.keys()) {
