@@ -16,6 +16,7 @@ import { PublishSessions } from '#origin/sessions/publish-sessions.ts';
 import { SessionJournal } from '#origin/sessions/session-journal.ts';
 import { SessionUpkeep } from '#origin/sessions/session-upkeep.ts';
 import { StreamDirectory } from '#origin/sessions/stream-directory.ts';
+import { Webhooks } from '#origin/webhooks/webhooks.ts';
 import type { OriginSettings } from '#origin/settings.ts';
 
 export type ControlPlaneDeps = {
@@ -35,6 +36,7 @@ export type ControlPlane = {
   readonly registry: Registry;
   readonly sessions: PublishSessions;
   readonly directory: StreamDirectory;
+  readonly webhooks: Webhooks;
 };
 
 /** Addresses remembered for unknown keys: about 2 MB. */
@@ -100,7 +102,12 @@ export async function openControlPlane(
     });
     started.add('cluster upkeep', clusterUpkeep, () => clusterUpkeep.close());
   }
-  return { database, registry, sessions, directory };
+  const webhooks = new Webhooks(
+    { allowedTargets: settings.ORIGIN_WEBHOOK_ALLOWED_TARGETS, origin: settings.ORIGIN_NODE_URL },
+    { ...registry.changes, clock, logger, metrics, sessions, live, directory },
+  );
+  started.add('webhooks', webhooks, () => webhooks.close());
+  return { database, registry, sessions, directory, webhooks };
 }
 
 async function openOwnDatabase(

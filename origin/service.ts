@@ -275,6 +275,7 @@ function createApp(
       registry: registry.streams,
       tenants: registry.tenants,
       apiKeys: registry.apiKeys,
+      webhooks: control.webhooks.registry,
       catalog: recorder.catalog,
       tokens,
       sessions,

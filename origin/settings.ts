@@ -13,6 +13,7 @@ import {
 } from '#runtime/config/settings.ts';
 import { NO_ACCESS_KEYS } from '#protocol/access/access-keys.ts';
 import { AccessKeys } from '#runtime/access-keys-file.ts';
+import { areAllowedTargets } from '#runtime/outbound/target-guard.ts';
 import { DEFAULT_LIVE_SETTINGS } from '#origin/live/live-settings.ts';
 import { DEFAULT_RECORDING_SETTINGS } from '#origin/recording/recording-settings.ts';
 
@@ -55,6 +56,11 @@ const redisUrl = z
 const databaseUrl = z
   .string()
   .refine((value) => value === '' || /^postgres(ql)?:\/\/\S+$/.test(value), 'expected postgres://…');
+
+const allowedTargets = z
+  .string()
+  .transform((value) => value.split(',').flatMap((entry) => entry.trim() || []))
+  .refine(areAllowedTargets, 'expected host, host:port, address or network, separated by commas');
 
 /** Everything that can be set about an origin, by environment variable. */
 export const ORIGIN_SETTINGS = {
@@ -157,6 +163,12 @@ export const ORIGIN_SETTINGS = {
     parse: integer(1, 100_000),
     default: 60,
     description: 'Unknown stream keys that one broadcaster address may present in a minute.',
+  },
+  ORIGIN_WEBHOOK_ALLOWED_TARGETS: {
+    parse: allowedTargets,
+    default: [] as readonly string[],
+    description:
+      'Webhooks that may be inside or without https: host, host:port, address or network, separated by commas.',
   },
   ORIGIN_CONNECTIONS_MAX: {
     parse: integer(1, 1_000_000),

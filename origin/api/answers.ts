@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { LadderSettings, STREAM_ID_PATTERN } from '#protocol/ingest/publish-session.ts';
 import { API_SCOPES } from '#origin/registry/api-keys-table.ts';
+import { WEBHOOK_EVENTS } from '#origin/webhooks/webhook-event.ts';
 
 // What the API answers. Handlers give these types, the OpenAPI document describes them, a test holds answers against both.
 
@@ -169,6 +170,34 @@ export const AuditListAnswer = z.strictObject({
       requestId: z.string(),
       before: Audited,
       after: Audited,
+    }),
+  ),
+  nextCursor,
+});
+
+export const WebhookAnswer = z.strictObject({
+  id: z.string(),
+  url: z.string(),
+  events: z.array(z.enum(WEBHOOK_EVENTS)).readonly(),
+  enabled: z.boolean(),
+  createdAt: Time,
+  updatedAt: Time,
+});
+export const WebhookListAnswer = z.strictObject({ webhooks: z.array(WebhookAnswer), nextCursor });
+export const WebhookDeliveryListAnswer = z.strictObject({
+  deliveries: z.array(
+    z.strictObject({
+      id: z.string(),
+      eventId: z.string(),
+      type: z.enum(WEBHOOK_EVENTS),
+      streamId: Id,
+      eventAt: Time,
+      state: z.enum(['pending', 'delivered', 'failed']),
+      attempts: z.int(),
+      nextAt: Time.nullable(),
+      lastAt: Time.nullable(),
+      lastStatus: z.int().nullable(),
+      lastError: z.string().nullable(),
     }),
   ),
   nextCursor,

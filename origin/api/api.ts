@@ -10,13 +10,15 @@ import { RequestRates } from '#origin/api/request-rates.ts';
 import { serveStreams, type StreamRoutesDeps } from '#origin/api/stream-routes.ts';
 import { serveTenants, type TenantRoutesDeps } from '#origin/api/tenant-routes.ts';
 import { serveTokens, type TokenRoutesDeps } from '#origin/api/token-routes.ts';
+import { serveWebhooks, type WebhookRoutesDeps } from '#origin/api/webhook-routes.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 
 export type ApiDeps = StreamRoutesDeps &
   TokenRoutesDeps &
   Pick<RecordingRoutesDeps, 'catalog'> &
-  Omit<TenantRoutesDeps, 'keyCache'> & {
+  Omit<TenantRoutesDeps, 'keyCache'> &
+  WebhookRoutesDeps & {
     readonly adminToken: string;
     /** Requests a second that each key of the API may make. */
     readonly requestsPerSecond: number;
@@ -35,6 +37,7 @@ export function createApi(deps: ApiDeps): Hono<ApiEnv> {
   serveRecordings(closed, deps);
   serveTokens(closed, deps);
   serveTenants(closed, { ...deps, keyCache });
+  serveWebhooks(closed, deps);
   serveOpenApi(open, () => [...open.operations, ...closed.operations]);
   const app = new Hono<ApiEnv>();
   app.route('/', open.done());

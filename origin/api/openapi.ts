@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ProblemAnswer } from '#origin/api/answers.ts';
 import { TENANT_HEADER } from '#origin/api/api-caller.ts';
 import type { Operation } from '#origin/api/operation.ts';
+import { WEBHOOK_EVENTS, webhookPayload } from '#origin/webhooks/webhook-event.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -38,6 +39,7 @@ export function toOpenApi(operations: readonly Operation[], serverUrl: string): 
     },
     servers: [{ url: serverUrl }],
     paths,
+    webhooks: describeWebhooks(),
     components: {
       schemas: { Problem: toSchema(ProblemAnswer, 'output') },
       securitySchemes: {
@@ -76,6 +78,32 @@ function describeOperation(operation: Operation): Json {
         }),
     responses: { [status]: { description: summary, ...content }, ...describeProblems(operation) },
   };
+}
+
+/** @spec OpenAPI 3.1.1 §4.8.1, webhooks */
+function describeWebhooks(): Json {
+  const described = WEBHOOK_EVENTS.map((type) => [
+    type,
+    {
+      post: {
+        operationId: type,
+        tags: ['Webhooks'],
+        description: 'Signed as in “Standard Webhooks”; anything but 2xx within ten seconds is sent again.',
+        parameters: ['webhook-id', 'webhook-timestamp', 'webhook-signature'].map((name) => ({
+          name,
+          in: 'header',
+          required: true,
+          schema: { type: 'string' },
+        })),
+        requestBody: {
+          required: true,
+          content: { 'application/json': { schema: toSchema(webhookPayload(type), 'output') } },
+        },
+        responses: { 200: { description: 'Taken' } },
+      },
+    },
+  ]);
+  return Object.fromEntries(described) as Json;
 }
 
 function describeScopes(scopes: Operation['scopes']): string {

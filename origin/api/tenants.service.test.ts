@@ -6,10 +6,13 @@ import {
   type ApiStream,
   type Problem,
 } from '#origin/testing/origin-under-test.ts';
+import { webhookPayload } from '#origin/webhooks/webhook-event.ts';
+import { WebhookReceiver } from '#origin/webhooks/testing/webhook-receiver.ts';
 import { hasNoPostgres, startTestPostgres, type TestPostgres } from '#tests/support/test-postgres.ts';
 import { waitFor } from '#tests/support/wait-for.ts';
 
 type ApiKey = { readonly id: string; readonly key: string; readonly lastUsedAt: string | null };
+type ApiWebhook = { readonly id: string; readonly secret: string };
 type AuditEntry = {
   readonly action: string;
   readonly actor: string;
@@ -22,15 +25,21 @@ describe.skipIf(hasNoPostgres)('tenants and keys of the API', () => {
   let databaseName: string;
   let origin: OriginUnderTest;
   let api: OpenApiCheck;
+  let receiver: WebhookReceiver;
 
   beforeAll(async () => {
     postgres = await startTestPostgres();
     databaseName = await postgres.createDatabase();
-    origin = await OriginUnderTest.start({}, { database: postgres.open({}, databaseName) });
+    receiver = await WebhookReceiver.start();
+    origin = await OriginUnderTest.start(
+      { ORIGIN_WEBHOOK_ALLOWED_TARGETS: receiver.host },
+      { database: postgres.open({}, databaseName) },
+    );
     api = await OpenApiCheck.of(origin);
   });
   afterAll(async () => {
     await origin.close();
+    await receiver.close();
     await postgres.close();
   });
 
@@ -365,6 +374,85 @@ describe.skipIf(hasNoPostgres)('tenants and keys of the API', () => {
         token,
       });
       expect(body.entries.length).toBe(3);
+    });
+  });
+
+  describe('a webhook', () => {
+    it('is told of a stream from its beginning to its end, signed, and of no other tenant’s', async () => {
+      await makeTenant('told');
+      const { key: token } = await makeKey('told');
+      const made = await api.call<ApiWebhook>('POST', '/api/v1/webhooks', {
+        body: { url: receiver.url('/told') },
+        token,
+      });
+      expect(made.body.secret).toMatch(/^whsec_/);
+      receiver.secrets.set('/told', made.body.secret);
+      const stream = await api.call<ApiStream>('POST', '/api/v1/streams', {
+        body: { name: 'Told', reconnectWindow: 0, retention: 0, dvrWindow: 0 },
+        token,
+      });
+      for (const streamKey of [stream.body.streamKey, (await origin.createStream()).streamKey]) {
+        const { body: grant } = await origin.authorise(streamKey);
+        const alive = origin.keepAlive(grant);
+        await origin.publish(grant);
+        if (streamKey === stream.body.streamKey)
+          await waitFor('the beginning', () => receiver.received.length === 1);
+        await alive.stop();
+        const { sessionId, fencingToken, streamId } = grant;
+        await origin.ingest(`${streamId}/end`, { sessionId, fencingToken, reason: 'unpublished' });
+      }
+      await waitFor('the end', () => receiver.typesAt('/told').includes('stream.ended'));
+      const types = receiver.typesAt('/told').filter((type) => type !== 'stream.reconnecting');
+      expect(types).toEqual(['stream.live', 'stream.ended']);
+      expect(receiver.received.every(({ isSigned }) => isSigned)).toBe(true);
+      expect(receiver.received.every(({ data }) => data['streamId'] === stream.body.id)).toBe(true);
+      for (const { path, isSigned, ...payload } of receiver.received)
+        expect([path, isSigned, payload]).toEqual([
+          '/told',
+          true,
+          webhookPayload(payload.type).parse(payload),
+        ]);
+
+      const path = `/api/v1/webhooks/${made.body.id}`;
+      const log = await waitFor('the delivery to be noted', async () => {
+        const { body } = await api.call<{ deliveries: { type: string; state: string }[] }>(
+          'GET',
+          `${path}/deliveries`,
+          { token },
+        );
+        return body.deliveries.every(({ state }) => state === 'delivered') && body.deliveries;
+      });
+      expect(log.map(({ type }) => type).toSorted()).toEqual(receiver.typesAt('/told').toSorted());
+      const older = await api.call<{ nextCursor: string }>('GET', `${path}/deliveries?limit=1`, { token });
+      expect(older.body.nextCursor).not.toBe(null);
+    });
+
+    it('is the tenant’s own, and its secret is shown once', async () => {
+      await makeTenant('hooked');
+      const { key: token } = await makeKey('hooked');
+      const { key: ops } = await makeKey('hooked', ['ops']);
+      const body = { url: receiver.url('/hooked'), events: ['stream.live'] };
+      const { body: made } = await api.call<ApiWebhook>('POST', '/api/v1/webhooks', { body, token });
+      const path = `/api/v1/webhooks/${made.id}`;
+      for (const seen of [
+        await api.call('GET', path, { token: ops }),
+        await api.call('GET', '/api/v1/webhooks', { token: ops }),
+        await api.call('PATCH', path, { body: { enabled: false }, token }),
+      ]) {
+        expect([seen.status, seen.text.includes(made.id)]).toEqual([200, true]);
+        expect(seen.text).not.toContain(made.secret);
+      }
+      expect(await codeOf('DELETE', path, { token: ops })).toEqual([403, 'scope_missing']);
+      for (const [method, suffix] of [
+        ['GET', ''],
+        ['GET', '/deliveries'],
+        ['DELETE', ''],
+      ] as const)
+        expect(await codeOf(method, path + suffix, as('told'))).toEqual([404, 'webhook_not_found']);
+      expect(await codeOf('POST', '/api/v1/webhooks', { body: { url: 'https://10.0.0.1/' }, token })).toEqual(
+        [400, 'validation_failed'],
+      );
+      expect((await api.call('DELETE', path, { token })).status).toBe(204);
     });
   });
 

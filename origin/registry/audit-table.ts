@@ -11,7 +11,10 @@ export type AuditAction =
   | 'tenant.updated'
   | 'tenant.deleted'
   | 'api_key.created'
-  | 'api_key.deleted';
+  | 'api_key.deleted'
+  | 'webhook.created'
+  | 'webhook.updated'
+  | 'webhook.deleted';
 
 type AuditedValue = Readonly<Record<string, unknown>> | null;
 

@@ -7,6 +7,7 @@ import { migrate, readMigrations } from '#runtime/postgres/migrations.ts';
 import { ApiKeyRegistry } from '#origin/registry/api-key-registry.ts';
 import { PepperError, pepperCheck } from '#origin/registry/pepper.ts';
 import { PostgresSessionStore } from '#origin/registry/publish-session-store.ts';
+import type { RegistryChangeDeps } from '#origin/registry/registry-change.ts';
 import { SealedJson } from '#origin/registry/sealed-json.ts';
 import { StreamKeys } from '#origin/registry/stream-keys.ts';
 import { StreamRegistry } from '#origin/registry/stream-registry.ts';
@@ -19,6 +20,8 @@ export type Registry = {
   readonly apiKeys: ApiKeyRegistry;
   readonly sessions: PostgresSessionStore;
   readonly keys: StreamKeys;
+  /** What else is kept beside them makes its changes with this. */
+  readonly changes: RegistryChangeDeps;
 };
 
 const MIGRATIONS = fileURLToPath(new URL('migrations', import.meta.url));
@@ -44,6 +47,7 @@ export async function openRegistry(
   const box = new SealedJson(settings.pepper);
   return {
     keys,
+    changes: { ...deps, box },
     streams: new StreamRegistry(settings.streamsMax, { ...deps, keys, box }),
     tenants: new TenantRegistry({ ...deps, box }),
     apiKeys: new ApiKeyRegistry({ ...deps, box }, settings.pepper),

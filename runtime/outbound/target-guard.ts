@@ -158,6 +158,16 @@ export class TargetGuard {
   }
 }
 
+/** Whether {@link TargetGuard} takes these entries. */
+export function areAllowedTargets(entries: readonly string[]): boolean {
+  try {
+    return new TargetGuard(entries) instanceof TargetGuard;
+  } catch (error) {
+    if (error instanceof RangeError) return false;
+    throw error;
+  }
+}
+
 /**
  * Resolves the host of a URL that comes from our own settings, without judging where it leads.
  *

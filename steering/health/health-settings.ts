@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { flag, integer, type SettingsOf, type SettingsSchema } from '#runtime/config/settings.ts';
 import { DEFAULT_HEALTH_RULES, type HealthRules } from '#steering/health/health-rules.ts';
-import { TargetGuard } from '#runtime/outbound/target-guard.ts';
+import { areAllowedTargets } from '#runtime/outbound/target-guard.ts';
 
 const allowedTargets = z
   .string()
@@ -9,7 +9,7 @@ const allowedTargets = z
   .transform((value) => value.split(',').map((entry) => entry.trim()))
   .transform((entries) => entries.filter((entry) => entry !== ''))
   .refine(
-    (entries) => isAllowList(entries),
+    (entries) => areAllowedTargets(entries),
     'expected host, host:port, address or network, separated by commas',
   );
 
@@ -114,13 +114,4 @@ export function rulesFor(
     unknownAfterMs: Math.max(DEFAULT_HEALTH_RULES.unknownAfterMs, 10 * intervalMs),
     ejectedUnknownAfterMs: Math.max(DEFAULT_HEALTH_RULES.ejectedUnknownAfterMs, 20 * intervalMs),
   };
-}
-
-function isAllowList(entries: readonly string[]): boolean {
-  try {
-    return new TargetGuard(entries) instanceof TargetGuard;
-  } catch (error) {
-    if (error instanceof RangeError) return false;
-    throw error;
-  }
 }
